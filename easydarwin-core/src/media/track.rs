@@ -1,0 +1,171 @@
+use bytes::Bytes;
+
+/// What a stream carries: one entry per `m=` line, in the order of the description.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SessionDescription {
+    /// The `s=` line; empty when the publisher gave none.
+    pub name: String,
+    /// One entry per media section (RFC 8866, 5.14).
+    pub tracks: Vec<Track>,
+}
+
+/// The media type of a track (RFC 8866, 5.14).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum MediaKind {
+    /// `m=video`
+    Video,
+    /// `m=audio`
+    Audio,
+    /// `m=application` and everything else: carried, not understood.
+    Application,
+}
+
+/// One media section of a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Track {
+    /// Audio, video or data.
+    pub kind: MediaKind,
+    /// RTP payload type, 0 to 127.
+    pub payload_type: u8,
+    /// Encoding name of the `a=rtpmap` line as it came, for example `H264` or `MPEG4-GENERIC`.
+    pub encoding: String,
+    /// RTP clock in Hz.
+    pub clock_rate: u32,
+    /// Audio channels; 0 for other media.
+    pub channels: u16,
+    /// Parameters of the `a=fmtp` line as they came, without payload type.
+    pub fmtp: Option<String>,
+    /// The `a=control` value as it came (publishers' side; what we describe to readers is ours).
+    pub control: Option<String>,
+    /// What we understand of the encoding.
+    pub codec: Codec,
+}
+
+/// The codecs that this crate understands; everything else is carried untouched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Codec {
+    /// H.264 (RFC 6184).
+    H264(H264Params),
+    /// H.265 (RFC 7798).
+    H265(H265Params),
+    /// MPEG-4 AAC (RFC 3640, mode AAC-hbr or AAC-lbr).
+    Aac(AacParams),
+    /// Opus (RFC 7587).
+    Opus,
+    /// G.711 (RFC 3551).
+    G711(G711Law),
+    /// Carried, not understood.
+    Other,
+}
+
+/// Parameter sets of an H.264 track: NAL units without start codes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct H264Params {
+    /// Sequence parameter set, when known.
+    pub sps: Option<Bytes>,
+    /// Picture parameter sets in the order in which they came.
+    pub pps: Vec<Bytes>,
+}
+
+/// Parameter sets of an H.265 track: NAL units without start codes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct H265Params {
+    /// Video parameter set, when known.
+    pub vps: Option<Bytes>,
+    /// Sequence parameter set, when known.
+    pub sps: Option<Bytes>,
+    /// Picture parameter sets in the order in which they came.
+    pub pps: Vec<Bytes>,
+}
+
+/// What RFC 3640 needs to find the frames of a packet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AacParams {
+    /// AudioSpecificConfig (ISO/IEC 14496-3, 1.6.2.1).
+    pub config: Bytes,
+    /// Bits of an AU header's size field: 13 in AAC-hbr.
+    pub size_length: u8,
+    /// Bits of the first AU header's index field: 3 in AAC-hbr.
+    pub index_length: u8,
+    /// Bits of the further AU headers' index field: 3 in AAC-hbr.
+    pub index_delta_length: u8,
+}
+
+/// The two companding laws of G.711.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum G711Law {
+    /// PCMA, payload type 8.
+    A,
+    /// PCMU, payload type 0.
+    Mu,
+}
+
+impl Track {
+    /// An H.264 track of the usual 90 kHz clock.
+    pub fn h264(payload_type: u8, params: H264Params) -> Self {
+        Self::video(payload_type, "H264", Codec::H264(params))
+    }
+
+    /// An H.265 track of the usual 90 kHz clock.
+    pub fn h265(payload_type: u8, params: H265Params) -> Self {
+        Self::video(payload_type, "H265", Codec::H265(params))
+    }
+
+    /// An AAC track in mode AAC-hbr.
+    pub fn aac(payload_type: u8, clock_rate: u32, channels: u16, config: Bytes) -> Self {
+        let codec = Codec::Aac(AacParams {
+            config,
+            size_length: 13,
+            index_length: 3,
+            index_delta_length: 3,
+        });
+        Self::audio(payload_type, "MPEG4-GENERIC", clock_rate, channels, codec)
+    }
+
+    /// An Opus track: 48 kHz clock and two channels, whatever is inside (RFC 7587, 7).
+    pub fn opus(payload_type: u8) -> Self {
+        Self::audio(payload_type, "opus", 48_000, 2, Codec::Opus)
+    }
+
+    /// A G.711 track: 8 kHz, mono, static payload type.
+    pub fn g711(law: G711Law) -> Self {
+        let (payload_type, name) = match law {
+            G711Law::A => (8, "PCMA"),
+            G711Law::Mu => (0, "PCMU"),
+        };
+        Self::audio(payload_type, name, 8_000, 1, Codec::G711(law))
+    }
+
+    fn video(payload_type: u8, encoding: &str, codec: Codec) -> Self {
+        Self {
+            kind: MediaKind::Video,
+            payload_type,
+            encoding: encoding.to_owned(),
+            clock_rate: 90_000,
+            channels: 0,
+            fmtp: None,
+            control: None,
+            codec,
+        }
+    }
+
+    fn audio(
+        payload_type: u8,
+        encoding: &str,
+        clock_rate: u32,
+        channels: u16,
+        codec: Codec,
+    ) -> Self {
+        Self {
+            kind: MediaKind::Audio,
+            payload_type,
+            encoding: encoding.to_owned(),
+            clock_rate,
+            channels,
+            fmtp: None,
+            control: None,
+            codec,
+        }
+    }
+}
