@@ -1,0 +1,339 @@
+use std::fmt;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use clap::Args;
+use serde::Deserialize;
+use thiserror::Error;
+
+use crate::server::Cidr;
+
+/// The port for RTSP that the documents and examples use.
+pub const DEFAULT_RTSP_PORT: u16 = 10554;
+/// The port for HTTP that the documents and examples use.
+pub const DEFAULT_HTTP_PORT: u16 = 10080;
+
+/// What the media server can be told: one struct for flags, environment and file.
+///
+/// Each value is optional, so that a flag or variable that was not given never hides what the
+/// file says. Keys of the file are the long names of the flags.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+#[non_exhaustive]
+pub struct Settings {
+    /// Address and port for RTSP [default: 0.0.0.0:10554]
+    #[arg(long, value_name = "ADDR", env = "EASYDARWIN_RTSP")]
+    pub rtsp: Option<SocketAddr>,
+
+    /// Address and port for HLS, WebSocket and the API [default: 0.0.0.0:10080]
+    #[arg(long, value_name = "ADDR", env = "EASYDARWIN_HTTP")]
+    pub http: Option<SocketAddr>,
+
+    /// Host name or address under which others reach this server
+    ///
+    /// Given to the CMS, which puts it into the URLs for cameras and players. Without it, the
+    /// address from which this server speaks to the CMS is used.
+    #[arg(long, value_name = "HOST", env = "EASYDARWIN_ADVERTISE")]
+    pub advertise: Option<String>,
+
+    /// Let anybody publish and play
+    ///
+    /// Without it both need a right: a token signed with --key or by the CMS.
+    #[arg(long, value_name = "BOOL", env = "EASYDARWIN_ANONYMOUS", num_args = 0..=1,
+          require_equals = true, default_missing_value = "true")]
+    pub anonymous: Option<bool>,
+
+    /// Key file whose tokens give rights here; made when it does not exist
+    ///
+    /// `easydarwin token` signs tokens with it.
+    #[arg(long, value_name = "FILE", env = "EASYDARWIN_KEY")]
+    pub key: Option<PathBuf>,
+
+    /// Address ranges whose players need no token, for example 127.0.0.0/8
+    #[arg(
+        long,
+        value_name = "CIDR",
+        env = "EASYDARWIN_PLAY_FROM",
+        value_delimiter = ','
+    )]
+    pub play_from: Option<Vec<CidrText>>,
+
+    /// The CMS to join, host and port
+    #[arg(long, value_name = "ADDR", env = "EASYDARWIN_CMS")]
+    pub cms: Option<String>,
+
+    /// The CMS's join key; prefer --join-key-file, other users see command lines
+    #[arg(
+        long,
+        value_name = "KEY",
+        env = "EASYDARWIN_JOIN_KEY",
+        hide_env_values = true
+    )]
+    pub join_key: Option<Secret>,
+
+    /// File that holds the CMS's join key
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "EASYDARWIN_JOIN_KEY_FILE",
+        conflicts_with = "join_key"
+    )]
+    pub join_key_file: Option<PathBuf>,
+
+    /// Name of this node in the CMS [default: a random one, kept while it runs]
+    #[arg(long, value_name = "NAME", env = "EASYDARWIN_NODE_ID")]
+    pub node_id: Option<String>,
+
+    /// UDP ports for media, for example 20000-20999 [default: the system chooses]
+    ///
+    /// Each publisher over UDP takes two; all players over UDP share two.
+    #[arg(long, value_name = "FROM-TO", env = "EASYDARWIN_UDP_PORTS")]
+    pub udp_ports: Option<PortRange>,
+
+    /// Seconds without a viewer after which the CMS is told that a stream is idle [default: 15]
+    #[arg(long, value_name = "SECS", env = "EASYDARWIN_IDLE")]
+    pub idle: Option<u64>,
+
+    /// RTSP and HTTP connections, each at most so many [default: 20000]
+    #[arg(long, value_name = "N", env = "EASYDARWIN_MAX_CONNECTIONS")]
+    pub max_connections: Option<usize>,
+
+    /// The same from one address [default: 5000]
+    #[arg(long, value_name = "N", env = "EASYDARWIN_MAX_CONNECTIONS_PER_ADDRESS")]
+    pub max_connections_per_address: Option<usize>,
+
+    /// What is logged to stderr: error, warn, info, debug, trace, or by module as in
+    /// `info,easydarwin_core::server=debug` [default: info]
+    #[arg(long, value_name = "FILTER", env = "EASYDARWIN_LOG")]
+    pub log: Option<String>,
+}
+
+impl Settings {
+    /// Reads a TOML file.
+    ///
+    /// # Errors
+    /// [`SettingsError`] names file, line and key.
+    pub fn read(path: &Path) -> Result<Self, SettingsError> {
+        let text = std::fs::read_to_string(path).map_err(|source| SettingsError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        Self::parse(&text).map_err(|source| SettingsError::Parse {
+            path: path.to_owned(),
+            source: Box::new(source),
+        })
+    }
+
+    fn parse(text: &str) -> Result<Self, toml::de::Error> {
+        toml::from_str(text)
+    }
+
+    /// Takes from `file` what is not set here.
+    #[must_use]
+    pub fn or(self, file: Self) -> Self {
+        // The key and its file are one setting in two forms: a given one hides the other.
+        let (join_key, join_key_file) = if self.join_key.is_some() || self.join_key_file.is_some() {
+            (self.join_key, self.join_key_file)
+        } else {
+            (file.join_key, file.join_key_file)
+        };
+        Self {
+            rtsp: self.rtsp.or(file.rtsp),
+            http: self.http.or(file.http),
+            advertise: self.advertise.or(file.advertise),
+            anonymous: self.anonymous.or(file.anonymous),
+            key: self.key.or(file.key),
+            play_from: self.play_from.or(file.play_from),
+            cms: self.cms.or(file.cms),
+            join_key,
+            join_key_file,
+            node_id: self.node_id.or(file.node_id),
+            udp_ports: self.udp_ports.or(file.udp_ports),
+            idle: self.idle.or(file.idle),
+            max_connections: self.max_connections.or(file.max_connections),
+            max_connections_per_address: self
+                .max_connections_per_address
+                .or(file.max_connections_per_address),
+            log: self.log.or(file.log),
+        }
+    }
+}
+
+/// Why the settings cannot be used.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum SettingsError {
+    /// The file cannot be read.
+    #[error("cannot read the settings file {}: {source}", path.display())]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file is not what it should be; the text names line and key.
+    #[error("the settings file {} is wrong:\n{source}", path.display())]
+    Parse {
+        /// Which file.
+        path: PathBuf,
+        /// Line, key and what was expected.
+        source: Box<toml::de::Error>,
+    },
+}
+
+/// A range of UDP ports, written `20000-20999`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct PortRange(pub RangeInclusive<u16>);
+
+impl FromStr for PortRange {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let error =
+            || format!("`{text}` is no port range; write for example 20000-20999, at least two");
+        let (from, to) = text.split_once('-').ok_or_else(error)?;
+        let from: u16 = from.trim().parse().map_err(|_| error())?;
+        let to: u16 = to.trim().parse().map_err(|_| error())?;
+        // An even port and the next one must fit.
+        if from == 0 || from.saturating_add(from % 2) >= to {
+            return Err(error());
+        }
+        Ok(Self(from..=to))
+    }
+}
+
+impl TryFrom<String> for PortRange {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+/// A [`Cidr`] as it stands in a settings file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct CidrText(pub Cidr);
+
+impl FromStr for CidrText {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.parse()
+            .map(Self)
+            .map_err(|error: crate::server::CidrError| error.to_string())
+    }
+}
+
+impl TryFrom<String> for CidrText {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+/// A text that is never shown.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(pub String);
+
+impl FromStr for Secret {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Flags {
+        #[command(flatten)]
+        settings: Settings,
+    }
+
+    fn flags(line: &str) -> Settings {
+        Flags::parse_from(std::iter::once("easydarwin").chain(line.split_whitespace())).settings
+    }
+
+    #[test]
+    fn flags_that_were_not_given_do_not_hide_the_file() {
+        let file = Settings::parse(
+            "rtsp = \"127.0.0.1:1554\"\nanonymous = true\nidle = 30\nudp-ports = \"20000-20009\"\n\
+             play-from = [\"127.0.0.0/8\"]",
+        )
+        .unwrap();
+        let merged = flags("--http 127.0.0.1:1080 --idle 5").or(file.clone());
+        assert_eq!(merged.rtsp, file.rtsp);
+        assert_eq!(merged.anonymous, Some(true));
+        assert_eq!(merged.idle, Some(5));
+        assert_eq!(merged.udp_ports, Some(PortRange(20000..=20009)));
+        assert_eq!(merged.play_from.unwrap().len(), 1);
+        assert_eq!(merged.http, "127.0.0.1:1080".parse().ok());
+        let off = flags("--anonymous=false").or(file);
+        assert_eq!(off.anonymous, Some(false));
+        assert_eq!(flags("--anonymous").anonymous, Some(true));
+    }
+
+    #[test]
+    fn a_given_key_file_hides_the_key_of_the_file() {
+        let file = Settings::parse("join-key = \"old\"").unwrap();
+        let merged = flags("--join-key-file new").or(file);
+        assert_eq!(merged.join_key, None);
+        assert!(merged.join_key_file.is_some());
+    }
+
+    #[test]
+    fn errors_name_key_and_line() {
+        for (text, needles) in [
+            ("idle = 1\nrtps = \"x\"", ["line 2", "rtps"]),
+            ("rtsp = \"localhost\"", ["line 1", "rtsp"]),
+            ("\n\nidle = \"x\"", ["line 3", "idle"]),
+            ("udp-ports = \"9-1\"", ["line 1", "20000-20999"]),
+            ("play-from = [\"x\"]", ["line 1", "192.168.0.0/16"]),
+        ] {
+            let error = Settings::parse(text).unwrap_err().to_string();
+            for needle in needles {
+                assert!(error.contains(needle), "`{needle}` in: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn port_ranges_hold_a_pair() {
+        assert!("20000-20001".parse::<PortRange>().is_ok());
+        assert!("20001-20003".parse::<PortRange>().is_ok());
+        for text in [
+            "20001-20002",
+            "20000-20000",
+            "0-9",
+            "9",
+            "a-b",
+            "5-1",
+            "65535-65535",
+        ] {
+            assert!(text.parse::<PortRange>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn secrets_do_not_show() {
+        let settings = flags("--join-key hush");
+        assert!(!format!("{settings:?}").contains("hush"));
+    }
+}
