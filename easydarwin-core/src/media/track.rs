@@ -5,6 +5,8 @@ use bytes::Bytes;
 pub struct SessionDescription {
     /// The `s=` line; empty when the publisher gave none.
     pub name: String,
+    /// The session-level `a=control` value as it came.
+    pub control: Option<String>,
     /// One entry per media section (RFC 8866, 5.14).
     pub tracks: Vec<Track>,
 }
@@ -135,6 +137,23 @@ impl Track {
             G711Law::Mu => (0, "PCMU"),
         };
         Self::audio(payload_type, name, 8_000, 1, Codec::G711(law))
+    }
+
+    /// The codec string of RFC 6381 for MSE and HLS (`avc1.…`, `hvc1.…`, `mp4a.40.2`, `opus`), when
+    /// the codec is understood and its parameters are known.
+    pub fn codec_string(&self) -> Option<String> {
+        todo!()
+    }
+
+    /// Width and height in pixels, for video whose parameter sets are known.
+    pub fn dimensions(&self) -> Option<(u32, u32)> {
+        todo!()
+    }
+
+    /// Pictures that may precede another in decoding order but follow it in output order: 0 for
+    /// everything but reordered video; 2 for video of which it is not known.
+    pub fn reorder_depth(&self) -> usize {
+        todo!()
     }
 
     fn video(payload_type: u8, encoding: &str, codec: Codec) -> Self {
