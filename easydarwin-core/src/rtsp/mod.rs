@@ -1,1 +1,29 @@
-//! Under construction.
+//! RTSP 1.0 (RFC 2326) without sockets and clocks: bytes and time in, events and bytes out.
+//!
+//! - [`Parser`] cuts a byte stream into requests, responses and interleaved frames; it is lenient
+//!   about what cameras and players really send and bounded in everything.
+//! - [`ServerConnection`] is the server's side of one connection and the session on it.
+//!
+//! The caller owns the socket and the buffer: it hands in what it has read, drops what was
+//! consumed, and writes what `take_output` returns.
+
+mod config;
+mod credentials;
+mod headers;
+mod message;
+mod server;
+mod status;
+mod transport;
+mod uri;
+
+pub use config::{Limits, ServerConfig};
+pub use credentials::Credentials;
+pub use headers::Headers;
+pub use message::{Method, Request, Response};
+pub use server::{
+    CloseReason, Reply, RequestId, RtpInfo, ServerConnection, ServerEvent, SessionRole,
+    SetupRequest, Step,
+};
+pub use status::Status;
+pub use transport::{Transport, TransportAnswer, TransportOffer};
+pub use uri::{RequestUri, UriError};
