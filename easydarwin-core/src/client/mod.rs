@@ -1,1 +1,33 @@
-//! Under construction.
+//! RTSP client: [`Publisher`] pushes a stream to a server, [`Player`] pulls one from a server or
+//! an IP camera.
+//!
+//! Neither spawns a task: work happens while one of their futures is awaited, and all of those
+//! may be dropped at any point without losing a byte. Between access units await
+//! [`Publisher::drive`], so that keep-alives go out and the end of the connection is seen:
+//!
+//! ```no_run
+//! # use easydarwin_core::{client::{ClientError, ClientOptions, Publisher}, media::{AccessUnit, SessionDescription}};
+//! # async fn push(description: SessionDescription, mut units: tokio::sync::mpsc::Receiver<AccessUnit>) -> Result<(), ClientError> {
+//! let mut publisher =
+//!     Publisher::connect("rtsp://127.0.0.1:10554/cam/1", description, ClientOptions::default()).await?;
+//! loop {
+//!     tokio::select! {
+//!         unit = units.recv() => match unit {
+//!             Some(unit) => publisher.send(&unit).await?,
+//!             None => return publisher.close().await,
+//!         },
+//!         ended = publisher.drive() => return ended,
+//!     }
+//! }
+//! # }
+//! ```
+
+mod error;
+mod options;
+mod player;
+mod publisher;
+
+pub use error::ClientError;
+pub use options::{ClientOptions, ClientTransport, Login};
+pub use player::{PlayedPacket, Player};
+pub use publisher::Publisher;

@@ -1,0 +1,122 @@
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::media::sdp::SdpError;
+use crate::rtp::PacketizeError;
+use crate::rtsp::{Method, Status};
+
+/// Why pushing or pulling failed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// The URL cannot be used.
+    #[error("{url:?} is no usable RTSP URL: {reason}; write rtsp://host[:port]/path")]
+    Url {
+        /// The URL without user and password.
+        url: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The host name has no address.
+    #[error("cannot resolve {host:?}")]
+    Resolve {
+        /// The host and port asked for.
+        host: String,
+        /// What the resolver said.
+        source: io::Error,
+    },
+    /// No TCP connection.
+    #[error("cannot connect to {address}")]
+    Connect {
+        /// The last address tried.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A datagram socket could not be made.
+    #[error("cannot open a pair of UDP ports")]
+    UdpPorts {
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The server did not answer in time.
+    #[error("no answer to {method} within {after:?}")]
+    NoAnswer {
+        /// The request, or `None` while connecting.
+        method: Method,
+        /// How long was waited.
+        after: Duration,
+    },
+    /// The connection was not there in time.
+    #[error("no connection to {host:?} within {after:?}")]
+    ConnectTimeout {
+        /// The host and port asked for.
+        host: String,
+        /// How long was waited.
+        after: Duration,
+    },
+    /// The server refused a request.
+    #[error("{method} was refused: {} {reason}", status.code())]
+    Refused {
+        /// The request.
+        method: Method,
+        /// The status it was answered with.
+        status: Status,
+        /// The server's words.
+        reason: String,
+    },
+    /// The server answered in a way that cannot be gone on with.
+    #[error("the answer to {method} cannot be used: {what}")]
+    BadAnswer {
+        /// The request.
+        method: Method,
+        /// What is wrong with the answer.
+        what: String,
+    },
+    /// The server's bytes are not RTSP.
+    #[error("the server does not speak RTSP: {what}")]
+    Protocol {
+        /// What is wrong with them.
+        what: String,
+    },
+    /// The description cannot be read.
+    #[error("the description of the stream cannot be used")]
+    Description(#[from] SdpError),
+    /// An access unit cannot be sent.
+    #[error("the access unit cannot be packetized")]
+    Packetize(#[from] PacketizeError),
+    /// There is no such track.
+    #[error("there is no track {0} in the published description")]
+    NoSuchTrack(usize),
+    /// The server closed the connection, or ended the session.
+    #[error("the server ended the connection")]
+    Closed,
+    /// The server takes no more data.
+    #[error("the server took no data for {after:?}")]
+    Stalled {
+        /// How long was waited.
+        after: Duration,
+    },
+    /// No media came.
+    #[error("no media came for {after:?}")]
+    Silent {
+        /// How long was waited.
+        after: Duration,
+    },
+    /// The connection broke.
+    #[error("the connection broke")]
+    Io(#[from] io::Error),
+}
+
+impl ClientError {
+    /// The status of a refusal.
+    pub fn status(&self) -> Option<Status> {
+        match self {
+            Self::Refused { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+}

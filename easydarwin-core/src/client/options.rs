@@ -1,0 +1,82 @@
+use std::fmt;
+use std::time::Duration;
+
+use crate::rtsp::Limits;
+
+/// How a client connects. All durations are upper bounds.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ClientOptions {
+    /// How media travels. Default TCP.
+    pub transport: ClientTransport,
+    /// How the client proves its right. Default: user and password of the URL, if any.
+    pub login: Login,
+    /// For a TCP connection, name resolution included. Default 5 s.
+    pub connect_timeout: Duration,
+    /// For the answer to one request. Default 10 s (a server may fetch the stream first).
+    pub request_timeout: Duration,
+    /// Sending: how long the server may take no data. Default 10 s.
+    pub stall_timeout: Duration,
+    /// Playing: how long no media may come. Default 10 s.
+    pub silence_timeout: Duration,
+    /// The `User-Agent` header.
+    pub user_agent: String,
+    /// Limits for what the server sends.
+    pub limits: Limits,
+}
+
+/// How media travels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum ClientTransport {
+    /// Interleaved into the RTSP connection.
+    #[default]
+    Tcp,
+    /// Datagrams only.
+    Udp,
+    /// Datagrams; TCP if the server refuses them with 461.
+    UdpThenTcp,
+}
+
+/// How a client proves its right. `Debug` never shows secrets.
+#[derive(Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Login {
+    /// User and password of the URL, when it has them.
+    #[default]
+    FromUrl,
+    /// `Authorization: Bearer` in every request.
+    Bearer(String),
+    /// Digest or Basic, whichever the server asks for (needs the feature `auth`).
+    Password {
+        /// User name.
+        user: String,
+        /// Password.
+        password: String,
+    },
+}
+
+impl Default for ClientOptions {
+    fn default() -> Self {
+        Self {
+            transport: ClientTransport::default(),
+            login: Login::default(),
+            connect_timeout: Duration::from_secs(5),
+            request_timeout: Duration::from_secs(10),
+            stall_timeout: Duration::from_secs(10),
+            silence_timeout: Duration::from_secs(10),
+            user_agent: concat!("EasyDarwin/", env!("CARGO_PKG_VERSION")).to_owned(),
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::FromUrl => f.write_str("FromUrl"),
+            Self::Bearer(_) => f.write_str("Bearer(hidden)"),
+            Self::Password { user, .. } => write!(f, "Password({user:?}, hidden)"),
+        }
+    }
+}
