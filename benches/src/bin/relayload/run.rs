@@ -1,0 +1,224 @@
+//! One measurement: publishers, readers, a window, figures.
+
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::media::probe;
+use super::procfs;
+use super::publisher::Publishers;
+use super::reader::Readers;
+use super::rtsp::{self, Joined, Target};
+use super::stats::Histogram;
+
+/// What is put on the server.
+#[derive(Debug, Clone)]
+pub struct Load {
+    /// Streams that are published.
+    pub streams: usize,
+    /// Readers of each stream.
+    pub readers: usize,
+    /// Bits a second of each stream.
+    pub bitrate: u64,
+    /// Readers play over UDP.
+    pub udp: bool,
+    /// Length of the measuring window.
+    pub seconds: u64,
+    /// Readers, beside the others, that stop reading once they play.
+    pub stalled: usize,
+    /// Short-lived readers a second that only wait for the first picture.
+    pub joins_per_second: u32,
+    /// Threads that read.
+    pub reader_threads: usize,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Figures {
+    /// Packets that readers received within the window.
+    pub delivered: u64,
+    /// Packets missing at readers, those after the last one received included.
+    pub lost: u64,
+    /// Readers whose connection ended before the end.
+    pub ended: usize,
+    /// Gaps of more than a second at a reader.
+    pub stalls: u64,
+    /// Server CPU time per delivered packet in microseconds.
+    pub cpu_us_per_packet: f64,
+    /// Server CPU seconds per delivered gigabyte.
+    pub cpu_s_per_gb: f64,
+    /// Server CPU in percent of one core.
+    pub cpu_percent: f64,
+    /// Relay delay: publisher's send to reader's kernel.
+    pub delay_p50_ms: f64,
+    /// 99th percentile of the same.
+    pub delay_p99_ms: f64,
+    /// 99.9th percentile of the same.
+    pub delay_p999_ms: f64,
+    /// Connect to last packet of the first key frame, of the short-lived readers.
+    pub first_picture_p50_ms: f64,
+    /// 99th percentile of the same.
+    pub first_picture_p99_ms: f64,
+    /// How many of them there were.
+    pub first_pictures: u64,
+    /// Resident memory of the server at the end of the window.
+    pub rss_bytes: u64,
+    /// Kernel memory of all TCP sockets at the end of the window, less that before the load.
+    pub tcp_kernel_bytes: u64,
+    /// CPU time of others in percent of the machine: above 20 the round says little.
+    pub foreign_percent: f64,
+}
+
+/// Puts `load` on `target`, whose process is `pid`.
+pub fn run(target: &Target, pid: u32, load: &Load) -> io::Result<Figures> {
+    let kernel_before = procfs::tcp_memory();
+    let publishers = Publishers::start(target, load.streams, load.bitrate)?;
+    let mut readers = Readers::start(load.reader_threads)?;
+    for index in 0..load.streams * load.readers {
+        let stream = index % load.streams;
+        readers.add(stream, rtsp::play(target, stream, load.udp)?)?;
+    }
+    let mut stalled = Vec::new();
+    for index in 0..load.stalled {
+        stalled.push(rtsp::play(target, index % load.streams, false)?);
+    }
+    // Two groups of pictures: the start bursts are over, buffers and clocks have settled.
+    thread::sleep(Duration::from_secs(3));
+
+    let joiner = Joiner::start(target, load);
+    readers.measure(true);
+    let (start, before, own_before, busy_before) = (
+        Instant::now(),
+        procfs::usage(pid),
+        procfs::usage(std::process::id()),
+        procfs::machine_busy(),
+    );
+    thread::sleep(Duration::from_secs(load.seconds));
+    readers.measure(false);
+    let elapsed = start.elapsed();
+    let (after, own_after, busy_after) = (
+        procfs::usage(pid),
+        procfs::usage(std::process::id()),
+        procfs::machine_busy(),
+    );
+    let kernel_after = procfs::tcp_memory();
+    let first_picture = joiner.finish()?;
+
+    let sent = publishers.finish()?;
+    // What is on its way still counts: wait for it, then look at the tails.
+    thread::sleep(Duration::from_secs(1));
+    let counts = readers.finish()?;
+    drop(stalled);
+
+    let tails: u64 = counts
+        .readers
+        .iter()
+        .map(|&(stream, next, _)| sent[stream].saturating_sub(next))
+        .sum();
+    let cpu = after.cpu.saturating_sub(before.cpu);
+    let busy = busy_after.saturating_sub(busy_before);
+    let known = cpu + own_after.cpu.saturating_sub(own_before.cpu);
+    let cores = thread::available_parallelism()?.get() as f64;
+    Ok(Figures {
+        delivered: counts.packets,
+        lost: counts.lost + tails,
+        ended: counts
+            .readers
+            .iter()
+            .filter(|&&(_, _, ended)| ended)
+            .count(),
+        stalls: counts.stalls,
+        cpu_us_per_packet: cpu.as_secs_f64() * 1e6 / counts.packets as f64,
+        cpu_s_per_gb: cpu.as_secs_f64() * 1e9 / counts.bytes as f64,
+        cpu_percent: cpu.as_secs_f64() / elapsed.as_secs_f64() * 100.0,
+        delay_p50_ms: counts.delay.quantile_ms(0.5),
+        delay_p99_ms: counts.delay.quantile_ms(0.99),
+        delay_p999_ms: counts.delay.quantile_ms(0.999),
+        first_picture_p50_ms: first_picture.quantile_ms(0.5),
+        first_picture_p99_ms: first_picture.quantile_ms(0.99),
+        first_pictures: first_picture.count(),
+        rss_bytes: after.rss,
+        tcp_kernel_bytes: kernel_after.saturating_sub(kernel_before),
+        foreign_percent: busy.saturating_sub(known).as_secs_f64() / elapsed.as_secs_f64() / cores
+            * 100.0,
+    })
+}
+
+/// Short-lived readers, one after the other, at a steady pace.
+struct Joiner {
+    stop: Arc<AtomicBool>,
+    thread: thread::JoinHandle<io::Result<Histogram>>,
+}
+
+impl Joiner {
+    fn start(target: &Target, load: &Load) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (flag, target, load) = (stop.clone(), target.clone(), load.clone());
+        let thread = thread::spawn(move || {
+            let mut times = Histogram::default();
+            if load.joins_per_second == 0 || matches!(target, Target::Null { .. }) {
+                return Ok(times);
+            }
+            let pause = Duration::from_secs(1) / load.joins_per_second;
+            let mut stream = 0;
+            while !flag.load(Ordering::Relaxed) {
+                thread::sleep(pause);
+                let start = Instant::now();
+                let joined = rtsp::play(&target, stream % load.streams, false)?;
+                wait_for_key_frame(joined)?;
+                times.add(start.elapsed());
+                stream += 1;
+            }
+            Ok(times)
+        });
+        Self { stop, thread }
+    }
+
+    fn finish(self) -> io::Result<Histogram> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread
+            .join()
+            .map_err(|_| io::Error::other("the joining thread failed"))?
+    }
+}
+
+fn wait_for_key_frame(joined: Joined) -> io::Result<()> {
+    let Joined {
+        mut tcp,
+        early: mut data,
+        ..
+    } = joined;
+    let mut chunk = [0; 64 * 1024];
+    let mut whole = false;
+    let mut at = 0;
+    loop {
+        while let Some(head) = data.get(at..at + 4) {
+            if head[0] != b'$' {
+                at += 1;
+                continue;
+            }
+            let end = at + 4 + usize::from(u16::from_be_bytes([head[2], head[3]]));
+            let Some(packet) = data.get(at + 4..end) else {
+                break;
+            };
+            if let Some(probe) = probe(packet)
+                && head[1] == 0
+                && probe.key
+            {
+                whole |= probe.first;
+                if whole && probe.last {
+                    return Ok(());
+                }
+            }
+            at = end;
+        }
+        match tcp.read(&mut chunk)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            n => data.extend_from_slice(&chunk[..n]),
+        }
+    }
+}
