@@ -8,6 +8,9 @@ use super::run::{self, Figures, Load};
 use super::server::Server;
 use super::stats::median;
 
+/// Percent of the machine that others may use within a round that counts.
+const FOREIGN_LIMIT: f64 = 20.0;
+
 /// A scenario and what is asked of it.
 #[derive(Debug, Clone)]
 pub struct Scenario {
@@ -75,12 +78,12 @@ pub struct Row {
 /// Runs `rounds` rounds of `scenario`; a round with much foreign CPU is repeated, at most as often again.
 pub fn compare(scenario: &Scenario, rounds: usize) -> io::Result<Row> {
     let (mut server, mut null) = (Vec::new(), Vec::new());
-    let mut tries = 0;
-    while server.len() < rounds && tries < rounds * 2 {
-        tries += 1;
+    let mut repeated = 0;
+    while server.len() < rounds {
         let ours = round(&Server::easydarwin()?, scenario)?;
         let yardstick = round(&Server::null()?, scenario)?;
         let foreign = ours.foreign_percent.max(yardstick.foreign_percent);
+        let again = foreign > FOREIGN_LIMIT && repeated < rounds;
         eprintln!(
             "{} round {}/{rounds}: {:.2} µs a packet, null relay {:.2}, ratio {:.2}, p99 {:.1} / {:.1} ms, lost {} / {}{}",
             scenario.name,
@@ -92,13 +95,15 @@ pub fn compare(scenario: &Scenario, rounds: usize) -> io::Result<Row> {
             yardstick.delay_p99_ms,
             ours.lost,
             yardstick.lost,
-            if foreign > 20.0 {
+            if again {
                 format!(", {foreign:.0} % foreign CPU: again")
             } else {
                 String::new()
             },
         );
-        if foreign <= 20.0 || tries >= rounds * 2 - (rounds - server.len()) + 1 {
+        if again {
+            repeated += 1;
+        } else {
             server.push(ours);
             null.push(yardstick);
         }

@@ -103,7 +103,7 @@ impl FrameMaker {
     /// Writes the next frame, stamped `now_ns`, to `out` (cleared first).
     pub fn next_frame(&mut self, now_ns: u64, out: &mut Vec<u8>) {
         out.clear();
-        let key = self.frame % GOP == 0;
+        let key = self.frame.is_multiple_of(GOP);
         let timestamp = (self.frame * u64::from(90_000 / FRAME_RATE)) as u32;
         let bytes = if key {
             self.key_bytes

@@ -36,15 +36,15 @@ pub struct Counts {
     pub stalls: u64,
 }
 
+/// Readers on their way to a thread, with the number of their stream.
+type Inbox = Mutex<Vec<(usize, Joined)>>;
+
 /// Reading threads and the flags that steer them.
 #[derive(Debug)]
 pub struct Readers {
     stop: Arc<AtomicBool>,
     measure: Arc<AtomicBool>,
-    threads: Vec<(
-        Arc<Mutex<Vec<(usize, Joined)>>>,
-        JoinHandle<io::Result<Counts>>,
-    )>,
+    threads: Vec<(Arc<Inbox>, JoinHandle<io::Result<Counts>>)>,
     next: usize,
 }
 
@@ -124,11 +124,7 @@ impl Readers {
     }
 }
 
-fn run(
-    inbox: &Mutex<Vec<(usize, Joined)>>,
-    stop: &AtomicBool,
-    measure: &AtomicBool,
-) -> io::Result<Counts> {
+fn run(inbox: &Inbox, stop: &AtomicBool, measure: &AtomicBool) -> io::Result<Counts> {
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
     let mut readers: Vec<Reader> = Vec::new();
     let mut counts = Counts::default();
