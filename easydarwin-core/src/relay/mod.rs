@@ -1,1 +1,35 @@
-//! Under construction.
+//! The relay: publishers write packets once into a stream's ring, readers take them from there.
+//!
+//! A [`Hub`] knows the streams. A [`Publisher`] patches each RTP packet into the stream's one
+//! identity and appends it to the ring; nothing is copied or renumbered per reader. Readers
+//! ([`Stream::prepare`]) keep a cursor and are written to by a few shard tasks that never wait
+//! for a socket. Taps ([`Stream::tap`]) read the same ring by access unit. A reader that falls
+//! behind resumes at a key frame and holds up nobody.
+//!
+//! Readers must be started inside a tokio runtime: the shards are tasks of it.
+
+mod config;
+mod errors;
+mod events;
+mod hub;
+mod publisher;
+mod reader;
+mod sink;
+mod stats;
+mod stream;
+mod tap;
+mod udp;
+
+pub use config::RelayConfig;
+pub use errors::{CloseError, ControlError, EndReason, PublishError, ReaderEnd};
+pub use events::{HubEvent, StreamEvent};
+pub use hub::Hub;
+pub use publisher::Publisher;
+pub use reader::{
+    PreparedReader, ReaderHandle, ReaderOptions, RtpInfo, Start, StoppedReader, TrackChannels,
+};
+pub use sink::{Sink, TcpSink};
+pub use stats::{HubInfo, ReaderInfo, StreamInfo, TrackInfo};
+pub use stream::{Stream, TrackIdentity, Viewer};
+pub use tap::{Tap, TapEvent, TapOptions};
+pub use udp::{UdpSockets, UdpTarget, UdpTrack};

@@ -1,0 +1,119 @@
+use serde::Serialize;
+
+/// Sums of a hub.
+#[derive(Debug, Clone, Default, Serialize)]
+#[non_exhaustive]
+pub struct HubInfo {
+    /// Live streams.
+    pub streams: usize,
+    /// Readers and taps.
+    pub readers: usize,
+    /// Viewers, HLS sessions included.
+    pub viewers: usize,
+    /// Bytes of all chunks that rings hold.
+    pub kept_bytes: u64,
+}
+
+/// A stream as the API shows it.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct StreamInfo {
+    /// Its path.
+    pub path: String,
+    /// Generation of the publisher.
+    pub generation: u64,
+    /// Who publishes, in words.
+    pub publisher: String,
+    /// A publisher is there.
+    pub online: bool,
+    /// A key frame came.
+    pub ready: bool,
+    /// Milliseconds since it was first published.
+    pub age_ms: u64,
+    /// Milliseconds since the last packet.
+    pub silent_ms: u64,
+    /// Its tracks.
+    pub tracks: Vec<TrackInfo>,
+    /// Viewers now.
+    pub viewers: usize,
+    /// Readers and taps now.
+    pub readers: Vec<ReaderInfo>,
+    /// Units pushed.
+    pub units: u64,
+    /// Payload and headers that came, in bytes.
+    pub bytes: u64,
+    /// Smoothed bits per second.
+    pub bitrate: u64,
+    /// Bytes of the chunks that the ring holds.
+    pub kept_bytes: u64,
+    /// Units that the ring holds.
+    pub kept_units: usize,
+    /// Packets for which no track was found or that were no RTP.
+    pub invalid: u64,
+    /// Times that the last key frame fell to the cap: no instant start until the next one.
+    pub group_over_cap: u64,
+    /// Publishers that continued the stream.
+    pub takeovers: u32,
+}
+
+/// A track as the API shows it.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct TrackInfo {
+    /// `video`, `audio` or `application`.
+    pub kind: &'static str,
+    /// Encoding name.
+    pub encoding: String,
+    /// Packets that came.
+    pub packets: u64,
+    /// Packets that were missing by their sequence numbers.
+    pub lost: u64,
+    /// Packets held back until a new publisher's first key frame.
+    pub held_back: u64,
+    /// Key frames.
+    pub key_frames: u64,
+    /// Greatest packet in bytes, RTP header included.
+    pub max_packet: usize,
+}
+
+/// A reader as the API shows it.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct ReaderInfo {
+    /// Number within the hub.
+    pub id: u64,
+    /// Peer or purpose.
+    pub label: String,
+    /// `tcp`, `udp` or `tap`.
+    pub transport: &'static str,
+    /// Counts as a viewer.
+    pub viewer: bool,
+    /// Milliseconds since it started.
+    pub age_ms: u64,
+    /// Packets wholly handed over.
+    pub packets: u64,
+    /// Bytes handed over.
+    pub bytes: u64,
+    /// Units wholly handed over.
+    pub units: u64,
+    /// How late it is: age of the oldest unit not wholly handed over, in ms; 0 when it has all.
+    pub lag_ms: u64,
+    /// Skips to a key frame because it was later than `max_lag`.
+    pub skips_lag: u64,
+    /// Skips to a key frame because the ring had let its position go.
+    pub skips_overrun: u64,
+    /// Units passed over by skips.
+    pub skipped_units: u64,
+    /// Units not sent because a key frame was waited for.
+    pub held_units: u64,
+    /// Units of which the end was dropped (at most one per skip).
+    pub truncated: u64,
+    /// Times that the socket took nothing.
+    pub blocked: u64,
+    /// Fraction lost of the peer's last receiver report, in 1/256 (UDP).
+    pub rr_fraction_lost: u8,
+    /// Packets lost by the peer's receiver reports (UDP).
+    pub rr_lost: i64,
+    /// Jitter of the peer's last receiver report, in clock ticks (UDP).
+    pub rr_jitter: u32,
+}
