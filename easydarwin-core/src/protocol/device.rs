@@ -1,0 +1,452 @@
+//! Register and snapshot.
+
+use super::{
+    Envelope, EnvelopeError, ErrorNum, Ext, Fields, MessageType, check_serial, parse_channel,
+};
+
+/// What kind of device registers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum AppType {
+    /// One camera, one channel.
+    EasyCamera,
+    /// A recorder with channels.
+    EasyNvr,
+}
+
+impl AppType {
+    /// The name on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::EasyCamera => "EasyCamera",
+            Self::EasyNvr => "EasyNVR",
+        }
+    }
+
+    /// Reads it in any case; `Camera` is what the first generation wrote.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text.to_ascii_lowercase().as_str() {
+            "easycamera" | "camera" => Some(Self::EasyCamera),
+            "easynvr" => Some(Self::EasyNvr),
+            _ => None,
+        }
+    }
+}
+
+/// What a device runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TerminalType {
+    /// `ARM_Linux`.
+    ArmLinux,
+    /// `Android`.
+    Android,
+    /// `IOS`.
+    Ios,
+    /// `WEB`.
+    Web,
+    /// `Windows`.
+    Windows,
+    /// `Linux`.
+    Linux,
+    /// `Camera`: what the first generation wrote.
+    Camera,
+}
+
+impl TerminalType {
+    /// The name on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ArmLinux => "ARM_Linux",
+            Self::Android => "Android",
+            Self::Ios => "IOS",
+            Self::Web => "WEB",
+            Self::Windows => "Windows",
+            Self::Linux => "Linux",
+            Self::Camera => "Camera",
+        }
+    }
+
+    /// Reads it in any case; documents and clients write `PC` for Windows.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text.to_ascii_lowercase().as_str() {
+            "arm_linux" => Some(Self::ArmLinux),
+            "android" => Some(Self::Android),
+            "ios" => Some(Self::Ios),
+            "web" => Some(Self::Web),
+            "windows" | "pc" => Some(Self::Windows),
+            "linux" => Some(Self::Linux),
+            "camera" | "easycamera" => Some(Self::Camera),
+            _ => None,
+        }
+    }
+}
+
+/// A channel of a recorder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChannelInfo {
+    /// Its number, 1 to 64.
+    pub channel: u32,
+    /// Its name.
+    pub name: String,
+    /// Whether the camera behind it is there.
+    pub online: bool,
+}
+
+/// `MSG_DS_REGISTER_REQ`: sent when the connection is made, and each 30 s from then on.
+///
+/// A device proves who it is either with `Token` (old devices, plain text) or with the ED1
+/// exchange: `Auth` and `ClientNonce`, then the same with `Proof`. Keep-alives after an ED1
+/// login carry neither: the connection holds the lease.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Register {
+    /// `[A-Za-z0-9_-]{1,64}`.
+    pub serial: String,
+    /// Shown to people.
+    pub name: String,
+    /// Free text for grouping.
+    pub tag: String,
+    /// Kind of device.
+    pub app_type: AppType,
+    /// What it runs on.
+    pub terminal_type: TerminalType,
+    /// `TerminalType` as the device wrote it, for showing.
+    pub terminal_text: String,
+    /// Plain secret of an old device.
+    pub token: Option<String>,
+    /// Channels of a recorder.
+    pub channels: Vec<ChannelInfo>,
+    /// What the device can do beyond the old protocol.
+    pub ext: Ext,
+    /// `Auth`: `ED1`.
+    pub auth: Option<String>,
+    /// `ClientNonce` of ED1.
+    pub client_nonce: Option<String>,
+    /// `Nonce` of the CMS, repeated with the proof.
+    pub nonce: Option<String>,
+    /// `Proof` of ED1.
+    pub proof: Option<String>,
+}
+
+impl std::fmt::Debug for Register {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Register")
+            .field("serial", &self.serial)
+            .field("name", &self.name)
+            .field("tag", &self.tag)
+            .field("app_type", &self.app_type)
+            .field("terminal", &self.terminal_text)
+            .field("token", &self.token.is_some())
+            .field("channels", &self.channels)
+            .field("ext", &self.ext)
+            .field("auth", &self.auth)
+            .field("proof", &self.proof.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Most channels that one device may have.
+const MAX_CHANNELS: usize = 64;
+
+impl Register {
+    /// A register without secret, name or channels.
+    pub fn new(serial: impl Into<String>, app_type: AppType, terminal_type: TerminalType) -> Self {
+        Self {
+            serial: serial.into(),
+            name: String::new(),
+            tag: String::new(),
+            app_type,
+            terminal_type,
+            terminal_text: terminal_type.as_str().to_owned(),
+            token: None,
+            channels: Vec::new(),
+            ext: Ext::default(),
+            auth: None,
+            client_nonce: None,
+            nonce: None,
+            proof: None,
+        }
+    }
+
+    /// Reads and checks one.
+    ///
+    /// # Errors
+    /// [`EnvelopeError`] names the field that is missing or not valid.
+    pub fn from_envelope(message: &Envelope) -> Result<Self, EnvelopeError> {
+        message.expect(MessageType::RegisterReq)?;
+        let (header, body) = (&message.header, &message.body);
+        let app_type = AppType::parse(&header.text_or_empty("AppType"))
+            .ok_or(EnvelopeError::Field("AppType"))?;
+        let terminal_text = header.text_or_empty("TerminalType");
+        let terminal_type =
+            TerminalType::parse(&terminal_text).ok_or(EnvelopeError::Field("TerminalType"))?;
+        let channels = body.list("Channels");
+        if channels.len() > MAX_CHANNELS {
+            return Err(EnvelopeError::Field("Channels"));
+        }
+        Ok(Self {
+            serial: serial_of(body)?,
+            name: body.text_or_empty("Name"),
+            tag: body.text_or_empty("Tag"),
+            app_type,
+            terminal_type,
+            terminal_text,
+            token: body.text("Token").map(Into::into),
+            channels: channels.iter().filter_map(channel_of).collect(),
+            ext: Ext::parse(&body.text_or_empty("Ext")),
+            auth: body.non_empty("Auth"),
+            client_nonce: body.non_empty("ClientNonce"),
+            nonce: body.non_empty("Nonce"),
+            proof: body.non_empty("Proof"),
+        })
+    }
+
+    /// The message with this CSeq.
+    pub fn to_envelope(&self, cseq: u32) -> Envelope {
+        let mut message = Envelope::request(MessageType::RegisterReq, cseq);
+        message
+            .header
+            .set("AppType", self.app_type.as_str())
+            .set("TerminalType", self.terminal_text.as_str());
+        let channels: Vec<Fields> = self.channels.iter().map(channel_fields).collect();
+        let body = &mut message.body;
+        body.set("Serial", self.serial.as_str())
+            .set("Name", self.name.as_str())
+            .set("Tag", self.tag.as_str())
+            .set_some("Token", self.token.as_deref())
+            .set_some("Auth", self.auth.as_deref())
+            .set_some("ClientNonce", self.client_nonce.as_deref())
+            .set_some("Nonce", self.nonce.as_deref())
+            .set_some("Proof", self.proof.as_deref());
+        if !self.ext.is_empty() {
+            body.set("Ext", self.ext.to_string());
+        }
+        if self.app_type == AppType::EasyNvr {
+            body.set("ChannelCount", channels.len().to_string());
+            body.set_list("Channels", channels);
+        }
+        message
+    }
+}
+
+fn channel_of(fields: &Fields) -> Option<ChannelInfo> {
+    let channel = fields.number::<u32>("Channel")?.max(1);
+    Some(ChannelInfo {
+        channel: (channel <= 64).then_some(channel)?,
+        name: fields.text_or_empty("Name"),
+        online: fields
+            .text_or_empty("Status")
+            .eq_ignore_ascii_case("online"),
+    })
+}
+
+fn channel_fields(channel: &ChannelInfo) -> Fields {
+    let mut fields = Fields::new();
+    fields
+        .set("Channel", channel.channel.to_string())
+        .set("Name", channel.name.as_str())
+        .set("Status", if channel.online { "online" } else { "offline" });
+    fields
+}
+
+pub(super) fn serial_of(body: &Fields) -> Result<String, EnvelopeError> {
+    let serial = body.text_or_empty("Serial");
+    check_serial(&serial).map_err(|_| EnvelopeError::Field("Serial"))?;
+    Ok(serial)
+}
+
+/// `MSG_SD_REGISTER_ACK`.
+///
+/// An old device looks at `ErrorNum` alone; everything else is for devices that log in with ED1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RegisterAck {
+    /// Result. 401 with a `nonce` is the challenge of ED1, without one a refusal.
+    pub error: ErrorNum,
+    /// The device's serial.
+    pub serial: String,
+    /// `Nonce`: the CMS's challenge.
+    pub nonce: Option<String>,
+    /// `ServerProof`: shows that the CMS knows the device's key, too.
+    pub server_proof: Option<String>,
+    /// `Time`: the CMS's clock in milliseconds since 1970.
+    pub time_ms: Option<u64>,
+    /// `Generation` of the lease.
+    pub generation: Option<u64>,
+    /// `KeepAlive`: seconds between two registers.
+    pub keep_alive_s: Option<u64>,
+    /// `RetryAfter`: seconds to wait before the next try, with 503.
+    pub retry_after_s: Option<u64>,
+    /// What the CMS can do beyond the old protocol.
+    pub ext: Ext,
+}
+
+impl RegisterAck {
+    /// An answer with nothing but a result.
+    pub fn new(serial: impl Into<String>, error: ErrorNum) -> Self {
+        Self {
+            error,
+            serial: serial.into(),
+            nonce: None,
+            server_proof: None,
+            time_ms: None,
+            generation: None,
+            keep_alive_s: None,
+            retry_after_s: None,
+            ext: Ext::default(),
+        }
+    }
+
+    /// Reads one.
+    ///
+    /// # Errors
+    /// [`EnvelopeError`] when it is no register ack or has no `ErrorNum`.
+    pub fn from_envelope(message: &Envelope) -> Result<Self, EnvelopeError> {
+        message.expect(MessageType::RegisterAck)?;
+        let body = &message.body;
+        Ok(Self {
+            error: message.error().ok_or(EnvelopeError::Field("ErrorNum"))?,
+            serial: body.text_or_empty("Serial"),
+            nonce: body.non_empty("Nonce"),
+            server_proof: body.non_empty("ServerProof"),
+            time_ms: body.number("Time"),
+            generation: body.number("Generation"),
+            keep_alive_s: body.number("KeepAlive"),
+            retry_after_s: body.number("RetryAfter"),
+            ext: Ext::parse(&body.text_or_empty("Ext")),
+        })
+    }
+
+    /// The message, answering a request with this CSeq.
+    pub fn to_envelope(&self, cseq: &str) -> Envelope {
+        let mut message = Envelope::answer(MessageType::RegisterAck, cseq, self.error);
+        let number = |n: Option<u64>| n.map(|n| n.to_string());
+        message
+            .body
+            .set("Serial", self.serial.as_str())
+            .set_some("Nonce", self.nonce.as_deref())
+            .set_some("ServerProof", self.server_proof.as_deref())
+            .set_some("Time", number(self.time_ms))
+            .set_some("Generation", number(self.generation))
+            .set_some("KeepAlive", number(self.keep_alive_s))
+            .set_some("RetryAfter", number(self.retry_after_s));
+        if !self.ext.is_empty() {
+            message.body.set("Ext", self.ext.to_string());
+        }
+        message
+    }
+}
+
+/// `MSG_DS_POST_SNAP_REQ`: a picture of a channel.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// The device's own serial.
+    pub serial: String,
+    /// 1 when left out.
+    pub channel: u32,
+    /// `Type`: `JPEG`.
+    pub kind: String,
+    /// When it was taken, digits only (`YYYYMMDDhhmmss`); empty: now.
+    pub time: String,
+    /// Base64; some devices leave the padding out.
+    pub image: String,
+}
+
+impl std::fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Snapshot")
+            .field("serial", &self.serial)
+            .field("channel", &self.channel)
+            .field("kind", &self.kind)
+            .field("time", &self.time)
+            .field("image_len", &self.image.len())
+            .finish()
+    }
+}
+
+impl Snapshot {
+    /// A JPEG, already in base64.
+    pub fn jpeg(serial: impl Into<String>, channel: u32, image: impl Into<String>) -> Self {
+        Self {
+            serial: serial.into(),
+            channel,
+            kind: "JPEG".into(),
+            time: String::new(),
+            image: image.into(),
+        }
+    }
+
+    /// Reads one.
+    ///
+    /// # Errors
+    /// [`EnvelopeError`] names the field that is missing.
+    pub fn from_envelope(message: &Envelope) -> Result<Self, EnvelopeError> {
+        message.expect(MessageType::PostSnapReq)?;
+        let body = &message.body;
+        Ok(Self {
+            serial: serial_of(body)?,
+            channel: parse_channel(body.text("Channel").as_deref()),
+            kind: body.non_empty("Type").ok_or(EnvelopeError::Field("Type"))?,
+            time: body
+                .text_or_empty("Time")
+                .chars()
+                .filter(char::is_ascii_digit)
+                .take(14)
+                .collect(),
+            image: body
+                .non_empty("Image")
+                .ok_or(EnvelopeError::Field("Image"))?,
+        })
+    }
+
+    /// The message with this CSeq.
+    pub fn to_envelope(&self, cseq: u32) -> Envelope {
+        let mut message = Envelope::request(MessageType::PostSnapReq, cseq);
+        message
+            .body
+            .set("Serial", self.serial.as_str())
+            .set("Channel", self.channel.to_string())
+            .set("Type", self.kind.as_str())
+            .set("Time", self.time.as_str())
+            .set("Image", self.image.as_str());
+        message
+    }
+}
+
+/// `MSG_SD_POST_SNAP_ACK`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnapshotAck {
+    /// Result.
+    pub error: ErrorNum,
+    /// The device's serial.
+    pub serial: String,
+    /// The channel.
+    pub channel: u32,
+}
+
+impl SnapshotAck {
+    /// Reads one.
+    ///
+    /// # Errors
+    /// [`EnvelopeError`] when it is none or has no `ErrorNum`.
+    pub fn from_envelope(message: &Envelope) -> Result<Self, EnvelopeError> {
+        message.expect(MessageType::PostSnapAck)?;
+        Ok(Self {
+            error: message.error().ok_or(EnvelopeError::Field("ErrorNum"))?,
+            serial: message.body.text_or_empty("Serial"),
+            channel: parse_channel(message.body.text("Channel").as_deref()),
+        })
+    }
+
+    /// The message, answering a request with this CSeq.
+    pub fn to_envelope(&self, cseq: &str) -> Envelope {
+        let mut message = Envelope::answer(MessageType::PostSnapAck, cseq, self.error);
+        message
+            .body
+            .set("Serial", self.serial.as_str())
+            .set("Channel", self.channel.to_string());
+        message
+    }
+}
