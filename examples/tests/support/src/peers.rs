@@ -1,0 +1,324 @@
+//! Programs that we did not write, as publishers and readers.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use crate::media::{Audio, Clip};
+use crate::process::{Process, Workdir, tail};
+use crate::units::{
+    HashedPacket, VideoUnit, parse_framehash, parse_hash, rising, split_annexb, video_units,
+};
+
+/// How long a reader may take from its start to its end, on a busy machine.
+const READER_LIMIT: Duration = Duration::from_secs(45);
+
+/// Seconds of media that a reader records.
+pub const SECONDS: usize = 4;
+
+/// RTP over the RTSP connection, or over UDP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// Interleaved.
+    Tcp,
+    /// Port pairs.
+    Udp,
+}
+
+impl Transport {
+    /// As ffmpeg and GStreamer call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
+}
+
+/// What a reader got.
+#[derive(Debug, Default)]
+pub struct Received {
+    /// VCL NAL units in the order of arrival.
+    pub video: Vec<VideoUnit>,
+    /// Audio frames by hash, when they are frames.
+    pub audio: Vec<[u8; 32]>,
+    /// Audio samples, when it is G.711.
+    pub samples: Vec<u8>,
+    /// Decode times of the video's access units, where this reader knows them.
+    pub video_dts: Vec<i64>,
+    /// Decode times of the audio's, likewise.
+    pub audio_dts: Vec<i64>,
+}
+
+impl Received {
+    /// Compares with what was published: contiguous from a key frame on, in the right order of
+    /// time, and as much of it as was asked for.
+    ///
+    /// # Errors
+    /// Says what is wrong.
+    pub fn check(&self, clip: Clip, with_audio: bool) -> Result<(), String> {
+        let published = clip.published();
+        // A second less than was asked for: readers cut at different places.
+        let seconds = SECONDS - 1;
+        crate::units::video_run(&published.video, &self.video, 25 * seconds)
+            .map_err(|error| format!("video: {error}"))?;
+        rising(self.video_dts.iter().copied()).map_err(|error| format!("video: {error}"))?;
+        rising(self.audio_dts.iter().copied()).map_err(|error| format!("audio: {error}"))?;
+        if !with_audio {
+            return Ok(());
+        }
+        match clip.audio() {
+            Audio::Aac => crate::units::contiguous_run(&published.audio, &self.audio, 46 * seconds),
+            Audio::Opus => {
+                crate::units::contiguous_run(&published.audio, &self.audio, 50 * seconds)
+            }
+            Audio::G711 => {
+                crate::units::sample_run(&published.samples, &self.samples, 8000 * seconds)
+            }
+        }
+        .map(|_| ())
+        .map_err(|error| format!("audio: {error}"))
+    }
+}
+
+/// ffmpeg publishing a file in real time.
+pub fn ffmpeg_publish(workdir: &Workdir, clip: Clip, url: &str, transport: Transport) -> Process {
+    crate::require(&["ffmpeg"]);
+    let mut command = Command::new("ffmpeg");
+    command
+        .args(["-nostdin", "-v", "warning", "-re", "-i"])
+        .arg(clip.path())
+        .args([
+            "-c",
+            "copy",
+            "-f",
+            "rtsp",
+            "-rtsp_transport",
+            transport.name(),
+            url,
+        ]);
+    Process::spawn(workdir, "publisher-ffmpeg", command)
+}
+
+/// GStreamer's `rtspclientsink` publishing a file in real time.
+pub fn gstreamer_publish(workdir: &Workdir, clip: Clip, url: &str) -> Process {
+    crate::require(&["gst-launch-1.0"]);
+    let parse = match clip.video() {
+        crate::units::VideoCodec::H264 => "h264parse",
+        crate::units::VideoCodec::H265 => "h265parse",
+    };
+    // Its own choice for AAC would be LATM, which half of the readers cannot take.
+    let audio: &[&str] = match clip {
+        Clip::Aac => &["aacparse", "!", "rtpmp4gpay", "!"],
+        Clip::BFrames => &["opusparse", "!"],
+        Clip::H265 | Clip::Mulaw => &[],
+    };
+    let mut command = Command::new("gst-launch-1.0");
+    command
+        .args(["-q", "filesrc"])
+        .arg(format!("location={}", clip.path().display()))
+        .args([
+            "!",
+            "qtdemux",
+            "name=d",
+            "d.video_0",
+            "!",
+            "queue",
+            "!",
+            parse,
+            "!",
+        ])
+        .args(["rtspclientsink", "name=s", "protocols=tcp"])
+        .arg(format!("location={url}"))
+        .args(["d.audio_0", "!", "queue", "!"])
+        .args(audio)
+        .arg("s.");
+    Process::spawn(workdir, "publisher-gstreamer", command)
+}
+
+/// ffmpeg reading over RTSP.
+///
+/// # Errors
+/// Says why it got nothing that could be compared.
+pub fn ffmpeg_read(
+    workdir: &Workdir,
+    clip: Clip,
+    url: &str,
+    transport: Transport,
+) -> Result<Received, String> {
+    ffmpeg_record(
+        workdir,
+        clip,
+        url,
+        &["-rtsp_transport", transport.name()],
+        true,
+    )
+}
+
+/// ffmpeg reading HLS.
+///
+/// # Errors
+/// Says why it got nothing that could be compared.
+pub fn hls_read(workdir: &Workdir, clip: Clip, url: &str) -> Result<Received, String> {
+    let with_audio = clip.audio() == Audio::Aac;
+    ffmpeg_record(workdir, clip, url, &[], with_audio)
+}
+
+fn ffmpeg_record(
+    workdir: &Workdir,
+    clip: Clip,
+    url: &str,
+    input: &[&str],
+    with_audio: bool,
+) -> Result<Received, String> {
+    crate::require(&["ffmpeg"]);
+    let seconds = SECONDS.to_string();
+    let limit = ["-t", &seconds, "-c", "copy", "-copyinkf"];
+    let (times, video, audio) = (
+        workdir.file("times.txt"),
+        workdir.file("video"),
+        workdir.file("audio"),
+    );
+    let mut command = Command::new("ffmpeg");
+    command
+        .args(["-nostdin", "-y", "-v", "warning"])
+        .args(input)
+        .args(["-i", url, "-map", "0:v"])
+        .args(with_audio.then_some(["-map", "0:a"]).into_iter().flatten())
+        .args(limit)
+        .args(["-f", "framehash", "-hash", "sha256"])
+        .arg(&times)
+        .args(["-map", "0:v"])
+        .args(limit)
+        .args(["-f", clip.video().format()])
+        .arg(&video);
+    let raw_audio = with_audio && clip.audio() == Audio::G711;
+    if raw_audio {
+        command
+            .args(["-map", "0:a"])
+            .args(limit)
+            .args(["-f", clip.raw_audio_format()])
+            .arg(&audio);
+    }
+    let mut process = Process::spawn(workdir, "reader-ffmpeg", command);
+    finish(&mut process)?;
+
+    let packets = parse_framehash(&read_text(&times)?);
+    let of = |stream: usize| -> Vec<HashedPacket> {
+        packets
+            .iter()
+            .filter(|packet| packet.stream == stream)
+            .cloned()
+            .collect()
+    };
+    let dts = |stream| of(stream).iter().map(|packet| packet.dts).collect();
+    let mut received = Received {
+        video: video_units(clip.video(), split_annexb(&read(&video)?)),
+        // ffmpeg guesses the decode times of an RTSP stream with B-frames; HLS says them.
+        video_dts: if input.is_empty() || matches!(clip, Clip::Aac | Clip::Mulaw) {
+            dts(0)
+        } else {
+            Vec::new()
+        },
+        audio_dts: dts(1),
+        ..Received::default()
+    };
+    if raw_audio {
+        received.samples = read(&audio)?;
+    } else if with_audio {
+        received.audio = of(1)
+            .iter()
+            .map(|packet| parse_hash(&packet.hash))
+            .collect();
+    }
+    Ok(received)
+}
+
+/// GStreamer's `rtspsrc` reading.
+///
+/// # Errors
+/// Says why it got nothing that could be compared.
+pub fn gstreamer_read(
+    workdir: &Workdir,
+    clip: Clip,
+    url: &str,
+    transport: Transport,
+) -> Result<Received, String> {
+    crate::require(&["gst-launch-1.0"]);
+    let (video, frames) = (workdir.file("video"), workdir.sub("frames"));
+    let video_chain = match clip.video() {
+        crate::units::VideoCodec::H264 => {
+            "rtph264depay ! h264parse ! video/x-h264,stream-format=byte-stream,alignment=au"
+        }
+        crate::units::VideoCodec::H265 => {
+            "rtph265depay ! h265parse ! video/x-h265,stream-format=byte-stream,alignment=au"
+        }
+    };
+    // Buffers after which a branch ends; G.711's length depends on its sender.
+    let (audio_chain, audio_buffers) = match (clip.audio(), clip) {
+        (Audio::Aac, _) => ("rtpmp4gdepay", 47 * SECONDS),
+        (Audio::Opus, _) => ("rtpopusdepay", 50 * SECONDS),
+        (Audio::G711, Clip::H265) => ("rtppcmadepay", 0),
+        (Audio::G711, _) => ("rtppcmudepay", 0),
+    };
+    let audio_end = if clip.audio() == Audio::G711 {
+        // Its samples are counted in time instead.
+        format!("identity eos-after={}", 6 * SECONDS)
+    } else {
+        format!("identity eos-after={audio_buffers}")
+    };
+    let pipeline = format!(
+        "rtspsrc name=s location={url} protocols={} latency=200 \
+         s. ! application/x-rtp,media=video ! queue ! {video_chain} ! identity eos-after={} ! filesink location={} \
+         s. ! application/x-rtp,media=audio ! queue ! {audio_chain} ! {audio_end} ! multifilesink location={}/%06d",
+        transport.name(),
+        25 * SECONDS,
+        video.display(),
+        frames.path().display(),
+    );
+    let mut command = Command::new("gst-launch-1.0");
+    command.arg("-q").args(pipeline.split_whitespace());
+    let mut process = Process::spawn(workdir, "reader-gstreamer", command);
+    finish(&mut process)?;
+
+    let mut received = Received {
+        video: video_units(clip.video(), split_annexb(&read(&video)?)),
+        ..Received::default()
+    };
+    let mut files: Vec<_> = std::fs::read_dir(frames.path())
+        .map_err(|error| error.to_string())?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .collect();
+    files.sort();
+    for file in files {
+        let frame = read(&file)?;
+        if clip.audio() == Audio::G711 {
+            received.samples.extend(frame);
+        } else {
+            received.audio.push(crate::units::hash(&frame));
+        }
+    }
+    Ok(received)
+}
+
+fn finish(process: &mut Process) -> Result<(), String> {
+    match process.wait(READER_LIMIT) {
+        Some(status) if status.success() => Ok(()),
+        Some(status) => Err(format!(
+            "ended with {status}:\n{}",
+            tail(&process.log(), 3000)
+        )),
+        None => Err(format!(
+            "had not ended after {READER_LIMIT:?}:\n{}",
+            tail(&process.log(), 3000)
+        )),
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+fn read_text(path: &Path) -> Result<String, String> {
+    std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
+}
