@@ -200,8 +200,8 @@ pub fn video_run(
     least: usize,
 ) -> Result<usize, String> {
     match received.first() {
-        Some(unit) if !unit.key => return Err("it does not begin with a key frame".to_owned()),
-        Some(unit) if !unit.first => return Err("it begins within a picture".to_owned()),
+        Some(unit) if !unit.key => Err("it does not begin with a key frame".to_owned()),
+        Some(unit) if !unit.first => Err("it begins within a picture".to_owned()),
         _ => contiguous_run(published, received, least),
     }
 }
