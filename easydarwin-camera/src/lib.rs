@@ -1,1 +1,34 @@
-//! Placeholder.
+//! The camera's side of EasyDarwin: a device that registers at the CMS, waits, and pushes RTSP to
+//! a media server when it is asked to.
+//!
+//! Three layers, each usable without the ones above:
+//!
+//! - [`source`]: where pictures and sound come from. [`MediaSource`](source::MediaSource) is the
+//!   trait that an encoder's driver implements; with the feature `sources` there are a test
+//!   picture, files and other RTSP cameras.
+//! - [`engine`]: the conversation with the CMS as a state machine without sockets and clocks:
+//!   bytes, commands and time in, bytes and events out.
+//! - [`Camera`]: both in one future for tokio: connects, logs in, pushes, comes back after faults.
+//!
+//! ```no_run
+//! # #[cfg(feature = "sources")]
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! use easydarwin_camera::{Camera, source::PatternSource};
+//!
+//! let camera = Camera::builder()
+//!     .serial("001001000099")
+//!     .key("the key that the CMS gave for this serial")
+//!     .cms("127.0.0.1:10000")
+//!     .source(PatternSource::new("001001000099"))
+//!     .build()?;
+//! camera.run(async { tokio::signal::ctrl_c().await.unwrap_or(()) }).await;
+//! # Ok(()) }
+//! ```
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+pub mod source;
+
+mod camera;
+mod civil;
+
+pub use camera::{BuildError, Camera, CameraBuilder, CameraEvent, PushTransport};

@@ -1,0 +1,166 @@
+use std::collections::BTreeMap;
+use std::fmt;
+
+use tokio::sync::mpsc;
+
+use super::{Camera, CameraEvent};
+use crate::source::MediaSource;
+
+/// How media travels to the media server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PushTransport {
+    /// RTP interleaved in the RTSP connection (RFC 2326, 10.12): passes every firewall.
+    #[default]
+    Tcp,
+    /// RTP over UDP: no head-of-line blocking, but packets may be lost.
+    Udp,
+}
+
+/// Why a camera cannot be built.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// The serial is empty, too long or has characters that no URL path should hold.
+    #[error("serial must be 1 to 64 of A-Z a-z 0-9 _ -")]
+    Serial,
+    /// Neither a CMS nor a URL to push to was given.
+    #[error("name a CMS with cms() or a URL with push_to()")]
+    NoTarget,
+    /// No channel has a source.
+    #[error("give at least one channel a source")]
+    NoSource,
+    /// A CMS was named, but no secret to log in with.
+    #[error("give the key() or the token() that the CMS knows for this serial")]
+    NoSecret,
+}
+
+/// What the camera proves its identity with.
+#[derive(Clone)]
+pub(crate) enum Secret {
+    Key(String),
+    Token(String),
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Key(_) => "Key(..)",
+            Self::Token(_) => "Token(..)",
+        })
+    }
+}
+
+/// Describes a [`Camera`].
+#[derive(Default)]
+pub struct CameraBuilder {
+    pub(super) serial: String,
+    pub(super) name: String,
+    pub(super) tag: String,
+    pub(super) secret: Option<Secret>,
+    pub(super) cms: Vec<String>,
+    pub(super) push_to: Option<String>,
+    pub(super) transport: PushTransport,
+    pub(super) sources: BTreeMap<u32, Box<dyn MediaSource>>,
+    pub(super) events: Option<mpsc::Sender<CameraEvent>>,
+}
+
+impl CameraBuilder {
+    /// The device's serial: 1 to 64 of `A-Z a-z 0-9 _ -`.
+    pub fn serial(mut self, serial: impl Into<String>) -> Self {
+        self.serial = serial.into();
+        self
+    }
+
+    /// Name shown in device lists; the serial when none is given.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Tag shown in device lists.
+    pub fn tag(mut self, tag: impl Into<String>) -> Self {
+        self.tag = tag.into();
+        self
+    }
+
+    /// The key that the CMS generated for this serial: proven, never sent.
+    pub fn key(mut self, key: impl Into<String>) -> Self {
+        self.secret = Some(Secret::Key(key.into()));
+        self
+    }
+
+    /// A token in the old manner: sent in plain with every registration.
+    pub fn token(mut self, token: impl Into<String>) -> Self {
+        self.secret = Some(Secret::Token(token.into()));
+        self
+    }
+
+    /// A CMS as `host:port`; several are tried in turn.
+    pub fn cms(mut self, address: impl Into<String>) -> Self {
+        self.cms.push(address.into());
+        self
+    }
+
+    /// The source of channel 1.
+    pub fn source(self, source: impl MediaSource + 'static) -> Self {
+        self.channel(1, source)
+    }
+
+    /// The source of a channel, from 1.
+    pub fn channel(mut self, channel: u32, source: impl MediaSource + 'static) -> Self {
+        self.sources.insert(channel, Box::new(source));
+        self
+    }
+
+    /// TCP (the default) or UDP to the media server.
+    pub fn transport(mut self, transport: PushTransport) -> Self {
+        self.transport = transport;
+        self
+    }
+
+    /// Pushes channel 1 to this `rtsp://` URL all the time, without being asked by a CMS.
+    pub fn push_to(mut self, url: impl Into<String>) -> Self {
+        self.push_to = Some(url.into());
+        self
+    }
+
+    /// Where to report what happens; events are dropped while the channel is full.
+    pub fn events(mut self, events: mpsc::Sender<CameraEvent>) -> Self {
+        self.events = Some(events);
+        self
+    }
+
+    /// Checks the description.
+    pub fn build(self) -> Result<Camera, BuildError> {
+        let well_formed = (1..=64).contains(&self.serial.len())
+            && self
+                .serial
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+        if !well_formed {
+            return Err(BuildError::Serial);
+        }
+        if self.cms.is_empty() && self.push_to.is_none() {
+            return Err(BuildError::NoTarget);
+        }
+        if self.sources.is_empty() {
+            return Err(BuildError::NoSource);
+        }
+        if !self.cms.is_empty() && self.secret.is_none() {
+            return Err(BuildError::NoSecret);
+        }
+        Ok(Camera { config: self })
+    }
+}
+
+impl fmt::Debug for CameraBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CameraBuilder")
+            .field("serial", &self.serial)
+            .field("secret", &self.secret)
+            .field("cms", &self.cms)
+            .field("transport", &self.transport)
+            .field("channels", &self.sources.keys())
+            .finish_non_exhaustive()
+    }
+}
