@@ -28,10 +28,7 @@ pub trait MediaSource: Send {
     /// Begins to capture; ready with the tracks once they are known.
     ///
     /// Called again after an error or [`close`](Self::close).
-    fn poll_open(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<SessionDescription, SourceError>>;
+    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Result<SessionDescription, SourceError>>;
 
     /// Waits for the next access unit and writes it over `unit`.
     ///
@@ -56,10 +53,7 @@ pub trait MediaSource: Send {
 }
 
 impl<S: MediaSource + ?Sized> MediaSource for Box<S> {
-    fn poll_open(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<SessionDescription, SourceError>> {
+    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Result<SessionDescription, SourceError>> {
         (**self).poll_open(cx)
     }
 

@@ -70,8 +70,7 @@ fn split_adts(data: &'static [u8]) -> Vec<Bytes> {
     let mut frames = Vec::new();
     let mut rest = data;
     while let [0xff, _, _, a, b, c, ..] = rest {
-        let length =
-            usize::from(a & 3) << 11 | usize::from(*b) << 3 | usize::from(*c) >> 5;
+        let length = usize::from(a & 3) << 11 | usize::from(*b) << 3 | usize::from(*c) >> 5;
         let Some((frame, tail)) = rest.split_at_checked(length) else {
             break;
         };

@@ -111,9 +111,6 @@ mod tests {
         w.bytes(&[0, 0, 0, 0, 0, 1, 5, 0, 0, 3]);
         let mut out = BytesMut::new();
         w.write_nal(0x65, &mut out);
-        assert_eq!(
-            &out[..],
-            [0x65, 0, 0, 3, 0, 0, 3, 0, 1, 5, 0, 0, 3, 3]
-        );
+        assert_eq!(&out[..], [0x65, 0, 0, 3, 0, 0, 3, 0, 1, 5, 0, 0, 3, 3]);
     }
 }

@@ -232,7 +232,8 @@ fn offsets(picture: &Picture, offset: impl Fn(&Plane) -> Option<i32>) -> Option<
 
 /// The common difference of all pairs, if there is one.
 fn constant(pairs: impl Iterator<Item = (u8, u8)>) -> Option<i32> {
-    let mut differences = pairs.map(|(sample, prediction)| i32::from(sample) - i32::from(prediction));
+    let mut differences =
+        pairs.map(|(sample, prediction)| i32::from(sample) - i32::from(prediction));
     let first = differences.next()?;
     differences.all(|next| next == first).then_some(first)
 }
@@ -266,12 +267,18 @@ fn flat_offset(plane: &Plane, x: usize, y: usize, size: usize, prediction: u8) -
 
 /// Intra 16x16 DC prediction (8.3.3.3).
 fn luma_dc(plane: &Plane, x: usize, y: usize) -> u8 {
-    let above = y
-        .checked_sub(1)
-        .map(|y| plane.run(x, y, 16).iter().map(|&s| u32::from(s)).sum::<u32>());
-    let left = x
-        .checked_sub(1)
-        .map(|x| (y..y + 16).map(|y| u32::from(plane.sample(x, y))).sum::<u32>());
+    let above = y.checked_sub(1).map(|y| {
+        plane
+            .run(x, y, 16)
+            .iter()
+            .map(|&s| u32::from(s))
+            .sum::<u32>()
+    });
+    let left = x.checked_sub(1).map(|x| {
+        (y..y + 16)
+            .map(|y| u32::from(plane.sample(x, y)))
+            .sum::<u32>()
+    });
     let mean = match (above, left) {
         (Some(above), Some(left)) => (above + left + 16) >> 5,
         (Some(sum), None) | (None, Some(sum)) => (sum + 8) >> 4,

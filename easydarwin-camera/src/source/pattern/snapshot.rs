@@ -14,7 +14,11 @@ pub(super) fn jpeg(picture: &Picture, width: usize, height: usize) -> Option<Byt
         let cb = chroma(picture.cb.row(y / 2));
         let cr = chroma(picture.cr.row(y / 2));
         for ((y, cb), cr) in luma.zip(cb).zip(cr) {
-            pixels.extend([full(*y, 16, 219, 0), full(cb, 128, 224, 128), full(cr, 128, 224, 128)]);
+            pixels.extend([
+                full(*y, 16, 219, 0),
+                full(cb, 128, 224, 128),
+                full(cr, 128, 224, 128),
+            ]);
         }
     }
     let mut out = Vec::new();

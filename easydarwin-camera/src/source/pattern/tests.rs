@@ -20,12 +20,17 @@ fn ffmpeg(args: &[&str], input: Vec<u8>) -> Vec<u8> {
     let output = child.wait_with_output().unwrap();
     writer.join().unwrap();
     let complaints = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && complaints.is_empty(), "{complaints}");
+    assert!(
+        output.status.success() && complaints.is_empty(),
+        "{complaints}"
+    );
     output.stdout
 }
 
 fn visible(plane: &Plane, width: usize, height: usize) -> Vec<u8> {
-    (0..height).flat_map(|y| plane.row(y)[..width].to_vec()).collect()
+    (0..height)
+        .flat_map(|y| plane.row(y)[..width].to_vec())
+        .collect()
 }
 
 #[test]
@@ -59,11 +64,16 @@ fn decoded_pictures_are_the_drawn_ones() {
     println!("{kbit} kbit/s, key frames of {} bytes", sizes.0 / 3);
     assert!(kbit < 600);
     let decoded = ffmpeg(
-        &["-f", "h264", "-i", "-", "-f", "rawvideo", "-pix_fmt", "yuv420p", "-"],
+        &[
+            "-f", "h264", "-i", "-", "-f", "rawvideo", "-pix_fmt", "yuv420p", "-",
+        ],
         stream,
     );
     assert_eq!(decoded.len(), drawn.len());
-    assert!(decoded == drawn, "decoded pictures differ from the drawn ones");
+    assert!(
+        decoded == drawn,
+        "decoded pictures differ from the drawn ones"
+    );
 }
 
 #[test]
@@ -82,7 +92,10 @@ fn every_picture_survives_not_only_ours() {
     for frame in 0..200 {
         for _ in 0..below(6) {
             let grid = if below(3) == 0 { 2 } else { 16 };
-            let at = (below(96 / grid) * grid as usize, below(64 / grid) * grid as usize);
+            let at = (
+                below(96 / grid) * grid as usize,
+                below(64 / grid) * grid as usize,
+            );
             let size = (below(3) * 16 + grid as usize, below(3) * 16 + grid as usize);
             let colour = [(); 3].map(|()| below(254) as u8 + 1);
             picture.fill(at, size, colour);
@@ -98,21 +111,30 @@ fn every_picture_survives_not_only_ours() {
         drawn.extend(visible(&picture.cr, 48, 32));
     }
     let decoded = ffmpeg(
-        &["-f", "h264", "-i", "-", "-f", "rawvideo", "-pix_fmt", "yuv420p", "-"],
+        &[
+            "-f", "h264", "-i", "-", "-f", "rawvideo", "-pix_fmt", "yuv420p", "-",
+        ],
         stream,
     );
-    assert!(decoded == drawn, "decoded pictures differ from the drawn ones");
+    assert!(
+        decoded == drawn,
+        "decoded pictures differ from the drawn ones"
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn units_come_at_the_pace_of_capture() {
     let mut source = PatternSource::new("cam-1");
-    let description = std::future::poll_fn(|cx| source.poll_open(cx)).await.unwrap();
+    let description = std::future::poll_fn(|cx| source.poll_open(cx))
+        .await
+        .unwrap();
     assert_eq!(description.tracks.len(), 2);
     let mut unit = blank_unit(Instant::now());
     let (mut pictures, mut sounds) = (Vec::new(), Vec::new());
     for i in 0..400 {
-        std::future::poll_fn(|cx| source.poll_frame(cx, &mut unit)).await.unwrap();
+        std::future::poll_fn(|cx| source.poll_frame(cx, &mut unit))
+            .await
+            .unwrap();
         match unit.track {
             0 => pictures.push((unit.pts, unit.key, unit.data.len())),
             _ => sounds.push(unit.pts),
@@ -123,7 +145,10 @@ async fn units_come_at_the_pace_of_capture() {
     }
     assert_eq!(pictures[0], (0, true, 3));
     assert_eq!(pictures[1].2, 1);
-    assert_eq!(pictures.iter().filter(|p| p.1).count(), 2 + pictures.len() / 50);
+    assert_eq!(
+        pictures.iter().filter(|p| p.1).count(),
+        2 + pictures.len() / 50
+    );
     assert!(pictures.windows(2).all(|p| p[1].0 - p[0].0 == 3_600));
     assert!(sounds.windows(2).all(|s| s[1] - s[0] == 1_024));
     source.close();
@@ -138,6 +163,9 @@ fn snapshot_is_a_jpeg() {
     if let Some(path) = std::env::var_os("CAMERA_SNAPSHOT") {
         std::fs::write(path, &jpeg).unwrap();
     }
-    let pixels = ffmpeg(&["-f", "mjpeg", "-i", "-", "-f", "rawvideo", "-"], jpeg.to_vec());
+    let pixels = ffmpeg(
+        &["-f", "mjpeg", "-i", "-", "-f", "rawvideo", "-"],
+        jpeg.to_vec(),
+    );
     assert_eq!(pixels.len(), WIDTH * HEIGHT * 3 / 2);
 }
