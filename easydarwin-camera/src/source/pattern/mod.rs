@@ -107,6 +107,7 @@ impl MediaSource for PatternSource {
         Poll::Ready(Ok(SessionDescription {
             name: self.serial.clone(),
             tracks,
+            ..SessionDescription::default()
         }))
     }
 
