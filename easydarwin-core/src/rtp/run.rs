@@ -1,10 +1,17 @@
-/// Packets in one contiguous buffer, each behind the four bytes of RTSP interleaving (RFC 7826, 14), made to be reused.
+use super::packet::MIN_HEADER_LEN;
+
+/// First byte of an interleaved frame (RFC 7826, 14).
+const INTERLEAVED_MAGIC: u8 = b'$';
+
+/// Packets in one contiguous buffer, each behind the four bytes of RTSP interleaving (RFC 7826,
+/// 14), made to be reused.
 ///
 /// [`interleaved`](Self::interleaved) goes to a TCP connection with one write,
 /// [`packets`](Self::packets) are the bare packets for datagrams.
 #[derive(Debug, Clone, Default)]
 pub struct PacketRun {
     buffer: Vec<u8>,
+    count: usize,
 }
 
 impl PacketRun {
@@ -13,9 +20,18 @@ impl PacketRun {
         Self::default()
     }
 
+    /// An empty run with memory for this many bytes.
+    pub fn with_capacity(bytes: usize) -> Self {
+        Self {
+            buffer: Vec::with_capacity(bytes),
+            count: 0,
+        }
+    }
+
     /// Drops the packets, keeps the memory.
     pub fn clear(&mut self) {
         self.buffer.clear();
+        self.count = 0;
     }
 
     /// All packets with their `$` headers.
@@ -25,12 +41,19 @@ impl PacketRun {
 
     /// The packets without `$` headers, in order.
     pub fn packets(&self) -> impl Iterator<Item = &[u8]> {
-        std::iter::from_fn(|| todo!())
+        let mut rest = self.buffer.as_slice();
+        std::iter::from_fn(move || {
+            let (&[_, _, l0, l1], body) = rest.split_first_chunk::<4>()?;
+            let (packet, after) =
+                body.split_at_checked(usize::from(u16::from_be_bytes([l0, l1])))?;
+            rest = after;
+            Some(packet)
+        })
     }
 
     /// Packets in it.
     pub fn packet_count(&self) -> usize {
-        todo!()
+        self.count
     }
 
     /// Whether there is none.
@@ -41,7 +64,65 @@ impl PacketRun {
     /// Appends a ready RTP or RTCP packet for this channel.
     ///
     /// Packets longer than 65 535 bytes cannot be framed and are refused with `false`.
-    pub fn push_packet(&mut self, _channel: u8, _packet: &[u8]) -> bool {
-        todo!()
+    pub fn push_packet(&mut self, channel: u8, packet: &[u8]) -> bool {
+        let Ok(len) = u16::try_from(packet.len()) else {
+            return false;
+        };
+        let [l0, l1] = len.to_be_bytes();
+        self.buffer
+            .extend_from_slice(&[INTERLEAVED_MAGIC, channel, l0, l1]);
+        self.buffer.extend_from_slice(packet);
+        self.count += 1;
+        true
+    }
+
+    /// Appends an RTP packet whose payload comes in parts; `false` if it cannot be framed.
+    pub(super) fn push_parts(
+        &mut self,
+        channel: u8,
+        header: &[u8; MIN_HEADER_LEN],
+        parts: [&[u8]; 2],
+    ) -> bool {
+        let [first, second] = parts;
+        let Ok(len) = u16::try_from(header.len() + first.len() + second.len()) else {
+            return false;
+        };
+        let [l0, l1] = len.to_be_bytes();
+        self.buffer
+            .extend_from_slice(&[INTERLEAVED_MAGIC, channel, l0, l1]);
+        self.buffer.extend_from_slice(header);
+        self.buffer.extend_from_slice(first);
+        self.buffer.extend_from_slice(second);
+        self.count += 1;
+        true
+    }
+
+    /// Sets the marker bit of the packet that begins (with its `$`) at this offset.
+    pub(super) fn set_marker_at(&mut self, offset: usize) {
+        // `$`, channel, two bytes of length, first byte of RTP: the marker is in the next.
+        if let Some(byte) = self.buffer.get_mut(offset + 5) {
+            *byte |= 0x80;
+        }
+    }
+
+    /// Bytes so far: the offset of the packet appended next.
+    pub(super) fn end(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// Appends bytes to the packet that begins at this offset and is the last one.
+    pub(super) fn extend_last(&mut self, offset: usize, parts: [&[u8]; 2]) -> bool {
+        let [first, second] = parts;
+        let len = self.buffer.len() - offset.min(self.buffer.len()) + first.len() + second.len();
+        let Some(Ok(len)) = len.checked_sub(4).map(u16::try_from) else {
+            return false;
+        };
+        let Some(field) = self.buffer.get_mut(offset + 2..offset + 4) else {
+            return false;
+        };
+        field.copy_from_slice(&len.to_be_bytes());
+        self.buffer.extend_from_slice(first);
+        self.buffer.extend_from_slice(second);
+        true
     }
 }
