@@ -1,5 +1,8 @@
 use bytes::Bytes;
 
+use super::aac::AudioSpecificConfig;
+use super::{h264, h265};
+
 /// What a stream carries: one entry per `m=` line, in the order of the description.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SessionDescription {
@@ -81,6 +84,30 @@ pub struct H265Params {
     pub pps: Vec<Bytes>,
 }
 
+impl H264Params {
+    /// Whether a decoder can be configured.
+    pub fn is_complete(&self) -> bool {
+        self.sps.is_some() && !self.pps.is_empty()
+    }
+
+    /// What the sequence parameter set says, if it is known and can be read.
+    pub fn parse_sps(&self) -> Option<h264::Sps> {
+        h264::Sps::parse(self.sps.as_ref()?).ok()
+    }
+}
+
+impl H265Params {
+    /// Whether a decoder can be configured.
+    pub fn is_complete(&self) -> bool {
+        self.vps.is_some() && self.sps.is_some() && !self.pps.is_empty()
+    }
+
+    /// What the sequence parameter set says, if it is known and can be read.
+    pub fn parse_sps(&self) -> Option<h265::Sps> {
+        h265::Sps::parse(self.sps.as_ref()?).ok()
+    }
+}
+
 /// What RFC 3640 needs to find the frames of a packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AacParams {
@@ -142,18 +169,52 @@ impl Track {
     /// The codec string of RFC 6381 for MSE and HLS (`avc1.…`, `hvc1.…`, `mp4a.40.2`, `opus`), when
     /// the codec is understood and its parameters are known.
     pub fn codec_string(&self) -> Option<String> {
-        todo!()
+        match &self.codec {
+            Codec::H264(params) => params.parse_sps().map(|sps| sps.codec_string()),
+            Codec::H265(params) => params.parse_sps().map(|sps| sps.codec_string()),
+            Codec::Aac(params) => AudioSpecificConfig::parse(&params.config)
+                .ok()
+                .map(|config| config.codec_string()),
+            Codec::Opus => Some("opus".to_owned()),
+            Codec::G711(_) | Codec::Other => None,
+        }
     }
 
     /// Width and height in pixels, for video whose parameter sets are known.
     pub fn dimensions(&self) -> Option<(u32, u32)> {
-        todo!()
+        match &self.codec {
+            Codec::H264(params) => params.parse_sps().map(|sps| (sps.width, sps.height)),
+            Codec::H265(params) => params.parse_sps().map(|sps| (sps.width, sps.height)),
+            _ => None,
+        }
     }
 
     /// Pictures that may precede another in decoding order but follow it in output order: 0 for
     /// everything but reordered video; 2 for video of which it is not known.
     pub fn reorder_depth(&self) -> usize {
-        todo!()
+        const UNKNOWN: u8 = 2;
+        usize::from(match &self.codec {
+            Codec::H264(params) => params
+                .parse_sps()
+                .and_then(|sps| sps.max_num_reorder_frames)
+                .unwrap_or(UNKNOWN),
+            Codec::H265(params) => params
+                .parse_sps()
+                .map_or(UNKNOWN, |sps| sps.max_num_reorder_pics),
+            _ => 0,
+        })
+    }
+
+    /// Time of a frame in ticks of the track's clock, where parameter sets or codec tell.
+    pub fn frame_ticks(&self) -> Option<i64> {
+        match &self.codec {
+            Codec::H264(params) => params.parse_sps()?.frame_ticks(self.clock_rate),
+            Codec::H265(params) => params.parse_sps()?.frame_ticks(self.clock_rate),
+            Codec::Aac(params) => AudioSpecificConfig::parse(&params.config)
+                .ok()
+                .map(|config| i64::from(config.frame_length)),
+            _ => None,
+        }
     }
 
     fn video(payload_type: u8, encoding: &str, codec: Codec) -> Self {
