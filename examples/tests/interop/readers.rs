@@ -19,7 +19,7 @@ use url::Url;
 const LIMIT: Duration = Duration::from_secs(45);
 
 /// retina, over TCP.
-pub fn retina(clip: Clip, url: &str, with_audio: bool) -> Result<Received, String> {
+pub(crate) fn retina(clip: Clip, url: &str, with_audio: bool) -> Result<Received, String> {
     block_on(async {
         let url = Url::parse(url).map_err(|error| error.to_string())?;
         let mut session = Session::describe(url, SessionOptions::default())
@@ -70,7 +70,7 @@ pub fn retina(clip: Clip, url: &str, with_audio: bool) -> Result<Received, Strin
 }
 
 /// Our own client.
-pub fn ours(clip: Clip, url: &str, transport: Transport) -> Result<Received, String> {
+pub(crate) fn ours(clip: Clip, url: &str, transport: Transport) -> Result<Received, String> {
     block_on(async {
         let mut options = ClientOptions::default();
         options.transport = match transport {
@@ -118,7 +118,7 @@ pub fn ours(clip: Clip, url: &str, transport: Transport) -> Result<Received, Str
 }
 
 /// `easydarwin-camera` pushing a file to a server that it is told, without any CMS.
-pub fn camera_publish(workdir: &Workdir, clip: Clip, url: &str) -> Process {
+pub(crate) fn camera_publish(workdir: &Workdir, clip: Clip, url: &str) -> Process {
     let mut command = Command::new(binary("easydarwin-camera"));
     command.args(["--push", url, "--source"]).arg(clip.path());
     Process::spawn(workdir, "publisher-camera", command)

@@ -6,6 +6,7 @@
 
 pub mod api;
 pub mod media;
+pub mod parts;
 pub mod peers;
 pub mod process;
 pub mod proxy;
