@@ -14,14 +14,12 @@ pub struct Limits {
     pub connections: usize,
     /// RTSP connections from one address (many cameras may share one behind a NAT).
     pub connections_per_address: usize,
-    /// How long a new connection may take for its first complete request.
-    pub first_request: Duration,
     /// How long a peer may take to read an answer.
     pub write: Duration,
     /// How long a viewer waits for a stream that has to be started.
     pub demand: Duration,
-    /// A publisher that sends no packet for so long is ended.
-    pub publisher_silence: Duration,
+    /// How long connections may take to end once the server shuts down.
+    pub shutdown: Duration,
 }
 
 impl Default for Limits {
@@ -29,10 +27,9 @@ impl Default for Limits {
         Self {
             connections: 20_000,
             connections_per_address: 5_000,
-            first_request: Duration::from_secs(10),
             write: Duration::from_secs(10),
             demand: Duration::from_secs(10),
-            publisher_silence: Duration::from_secs(10),
+            shutdown: Duration::from_secs(5),
         }
     }
 }

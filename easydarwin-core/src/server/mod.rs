@@ -1,10 +1,28 @@
 //! The media server: RTSP connections, UDP, rights, streams on demand, the link to a CMS.
+//!
+//! [`MediaServer`] is the shell around [`rtsp::ServerConnection`](crate::rtsp::ServerConnection)
+//! and the [`relay`](crate::relay). An application plugs in an
+//! [`Authorizer`](crate::registry::Authorizer) and, if streams should start when somebody asks for
+//! them, an [`OnDemand`]; it watches through [`ServerHandle::events`] and works with the streams
+//! through [`ServerHandle::hub`].
 
+mod builder;
 mod cidr;
+mod connection;
 mod demand;
+mod error;
+mod events;
 mod limits;
-mod ports;
+mod lookup;
+mod media_server;
+mod shared;
+mod udp;
 
+pub use builder::MediaServerBuilder;
 pub use cidr::{Cidr, CidrError};
 pub use demand::{DemandError, OnDemand};
+pub use error::ServerError;
+pub use events::ServerEvent;
 pub use limits::Limits;
+pub use lookup::{Lookup, LookupError};
+pub use media_server::{MediaServer, ServerHandle};

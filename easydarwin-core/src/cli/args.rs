@@ -1,0 +1,85 @@
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use super::{DurationText, Settings};
+
+/// Media server for cameras: takes RTSP streams over TCP and UDP and gives them to RTSP players,
+/// to browsers (fMP4 over WebSocket) and to HLS players
+#[derive(Debug, Parser)]
+#[command(
+    name = "easydarwin",
+    version,
+    args_conflicts_with_subcommands = true,
+    after_long_help = EXAMPLES
+)]
+#[non_exhaustive]
+pub struct Cli {
+    /// TOML file with the same settings; keys are the flags' long names
+    #[arg(long, value_name = "FILE", env = "EASYDARWIN_CONFIG")]
+    pub config: Option<PathBuf>,
+
+    /// Settings that win over the file's.
+    #[command(flatten)]
+    pub settings: Settings,
+
+    /// What to do instead of serving.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What the program does beside serving.
+#[derive(Debug, Subcommand)]
+#[non_exhaustive]
+pub enum Command {
+    /// Sign a token that lets its bearer play or publish one stream
+    Token(TokenArgs),
+}
+
+/// The right that a token carries.
+#[derive(Debug, Clone, Args)]
+#[non_exhaustive]
+pub struct TokenArgs {
+    /// What the token allows
+    #[arg(value_enum)]
+    pub action: TokenAction,
+
+    /// The stream, as in rtsp://host/PATH
+    pub path: String,
+
+    /// How long the token opens sessions; those that run are not ended by it
+    #[arg(long, value_name = "TIME", default_value = "1h")]
+    pub ttl: DurationText,
+
+    /// The key file that the server was given with --key
+    #[arg(long, value_name = "FILE", env = "EASYDARWIN_KEY")]
+    pub key: PathBuf,
+}
+
+/// See [`TokenArgs::action`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[non_exhaustive]
+pub enum TokenAction {
+    /// Read the stream.
+    Play,
+    /// Be its publisher.
+    Publish,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  Try it out, everybody may publish and play:
+    easydarwin --anonymous
+    ffmpeg -re -i film.mp4 -c copy -f rtsp rtsp://127.0.0.1:10554/film/1
+    ffplay rtsp://127.0.0.1:10554/film/1
+
+  On its own, with rights:
+    easydarwin --key easydarwin.key
+    ffplay \"rtsp://127.0.0.1:10554/film/1?token=$(easydarwin token play film/1 --key easydarwin.key)\"
+
+  As a node of a CMS:
+    easydarwin --cms cms.example:10000 --join-key-file join.key --advertise media1.example
+
+Settings come from flags, then from EASYDARWIN_* variables, then from the file of --config.
+One line on stdout says when the server is ready; logs go to stderr.
+SIGINT and SIGTERM end it: players and publishers are told, listeners are closed.";

@@ -1,0 +1,145 @@
+use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use super::{Limits, MediaServer, OnDemand, ServerError};
+use crate::registry::{Authorizer, DenyAll};
+use crate::relay::{Hub, RelayConfig};
+use crate::rtsp;
+
+/// Puts a [`MediaServer`] together; see [`MediaServer::builder`].
+pub struct MediaServerBuilder {
+    pub(super) rtsp: SocketAddr,
+    pub(super) rtsp_config: rtsp::ServerConfig,
+    pub(super) udp_ports: Option<RangeInclusive<u16>>,
+    pub(super) authorizer: Arc<dyn Authorizer>,
+    pub(super) on_demand: Option<Arc<dyn OnDemand>>,
+    pub(super) hub: Option<Hub>,
+    pub(super) limits: Limits,
+    #[cfg(feature = "http")]
+    pub(super) http: Option<SocketAddr>,
+    #[cfg(feature = "http")]
+    pub(super) http_config: crate::http::HttpConfig,
+}
+
+impl MediaServerBuilder {
+    pub(super) fn new() -> Self {
+        Self {
+            rtsp: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            rtsp_config: rtsp::ServerConfig::default(),
+            udp_ports: None,
+            authorizer: Arc::new(DenyAll),
+            on_demand: None,
+            hub: None,
+            limits: Limits::default(),
+            #[cfg(feature = "http")]
+            http: None,
+            #[cfg(feature = "http")]
+            http_config: crate::http::HttpConfig::default(),
+        }
+    }
+
+    /// Where to listen for RTSP. Port 0 lets the system choose; default: 127.0.0.1:0.
+    #[must_use]
+    pub fn rtsp(mut self, address: SocketAddr) -> Self {
+        self.rtsp = address;
+        self
+    }
+
+    /// Limits and times of RTSP itself.
+    #[must_use]
+    pub fn rtsp_config(mut self, config: rtsp::ServerConfig) -> Self {
+        self.rtsp_config = config;
+        self
+    }
+
+    /// Ports for media over UDP: two for all players together, two for each track of a publisher.
+    /// Default: the system chooses.
+    #[must_use]
+    pub fn udp_ports(mut self, range: RangeInclusive<u16>) -> Self {
+        self.udp_ports = Some(range);
+        self
+    }
+
+    /// Who decides about rights. Default: nobody may do anything.
+    #[must_use]
+    pub fn authorizer(mut self, authorizer: impl Authorizer) -> Self {
+        self.authorizer = Arc::new(authorizer);
+        self
+    }
+
+    /// The same, for an authorizer that others hold too.
+    #[must_use]
+    pub fn shared_authorizer(mut self, authorizer: Arc<dyn Authorizer>) -> Self {
+        self.authorizer = authorizer;
+        self
+    }
+
+    /// Who brings streams that nobody publishes. Default: nobody, they are answered with 404.
+    #[must_use]
+    pub fn on_demand(mut self, on_demand: impl OnDemand) -> Self {
+        self.on_demand = Some(Arc::new(on_demand));
+        self
+    }
+
+    /// The same, for one that others hold too.
+    #[must_use]
+    pub fn shared_on_demand(mut self, on_demand: Arc<dyn OnDemand>) -> Self {
+        self.on_demand = Some(on_demand);
+        self
+    }
+
+    /// The streams, when the application has a hub already. Default: a new one.
+    #[must_use]
+    pub fn hub(mut self, hub: Hub) -> Self {
+        self.hub = Some(hub);
+        self
+    }
+
+    /// Limits on connections and times.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Where to serve HLS, WebSocket and the API. Default: not at all; an application with an
+    /// HTTP server of its own mounts [`http::router`](crate::http::router) instead.
+    #[cfg(feature = "http")]
+    #[must_use]
+    pub fn http(mut self, address: SocketAddr) -> Self {
+        self.http = Some(address);
+        self
+    }
+
+    /// Settings of the HTTP side.
+    #[cfg(feature = "http")]
+    #[must_use]
+    pub fn http_config(mut self, config: crate::http::HttpConfig) -> Self {
+        self.http_config = config;
+        self
+    }
+
+    /// Binds the sockets. Nothing is accepted before [`MediaServer::run`].
+    ///
+    /// # Errors
+    /// [`ServerError`] names the address that could not be bound.
+    pub async fn build(mut self) -> Result<MediaServer, ServerError> {
+        let hub = self
+            .hub
+            .take()
+            .unwrap_or_else(|| Hub::new(RelayConfig::default()));
+        MediaServer::bind(self, hub).await
+    }
+}
+
+impl std::fmt::Debug for MediaServerBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MediaServerBuilder")
+            .field("rtsp", &self.rtsp)
+            .field("udp_ports", &self.udp_ports)
+            .field("on_demand", &self.on_demand.is_some())
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}

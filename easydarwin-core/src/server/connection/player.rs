@@ -1,0 +1,245 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures::future::BoxFuture;
+use tokio::net::TcpStream;
+
+use crate::relay::{
+    PreparedReader, ReaderEnd, ReaderHandle, ReaderOptions, Start, Stream, TcpSink, TrackChannels,
+    UdpSockets, UdpTarget, UdpTrack,
+};
+use crate::rtsp::{RtpInfo, TransportAnswer, TransportOffer};
+
+/// Greatest RTP packet that fits a datagram on an Ethernet: 1 500 less IPv4 and UDP headers.
+const MAX_DATAGRAM: usize = 1472;
+
+/// The playing side of a session.
+#[derive(Debug)]
+pub(super) struct Player {
+    stream: Stream,
+    start: Start,
+    transport: Option<Transport>,
+    phase: Phase,
+}
+
+#[derive(Debug)]
+enum Transport {
+    Tcp(Vec<TrackChannels>),
+    Udp(Vec<UdpTrack>),
+}
+
+enum Phase {
+    /// Set up, or paused.
+    Waiting,
+    /// PLAY was answered; media begins once the answer is written.
+    Starting(PreparedReader),
+    Playing {
+        handle: ReaderHandle,
+        ended: BoxFuture<'static, ReaderEnd>,
+        last_life: Instant,
+    },
+}
+
+impl std::fmt::Debug for Phase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Waiting => "Waiting",
+            Self::Starting(_) => "Starting",
+            Self::Playing { .. } => "Playing",
+        })
+    }
+}
+
+impl Player {
+    pub(super) fn new(stream: Stream, start: Start) -> Self {
+        Self {
+            stream,
+            start,
+            transport: None,
+            phase: Phase::Waiting,
+        }
+    }
+
+    pub(super) fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
+    pub(super) fn is_playing(&self) -> bool {
+        matches!(self.phase, Phase::Playing { .. })
+    }
+
+    /// Takes the first offer that can be met. All tracks of a session go the same way, the one
+    /// of the first.
+    pub(super) fn set_up(
+        &mut self,
+        track: usize,
+        offers: &[TransportOffer],
+        peer: SocketAddr,
+        sockets: &UdpSockets,
+    ) -> Option<TransportAnswer> {
+        offers.iter().find_map(|offer| match *offer {
+            TransportOffer::Tcp { rtp, rtcp } => {
+                let channels = TrackChannels { track, rtp, rtcp };
+                match &mut self.transport {
+                    Some(Transport::Tcp(tracks)) => {
+                        tracks.retain(|known| known.track != track);
+                        tracks.push(channels);
+                    }
+                    Some(Transport::Udp(_)) => return None,
+                    none => *none = Some(Transport::Tcp(vec![channels])),
+                }
+                Some(TransportAnswer::Tcp { rtp, rtcp })
+            }
+            TransportOffer::Udp { rtp, rtcp } => {
+                if self.stream.max_packet(track) > MAX_DATAGRAM {
+                    return None;
+                }
+                let target = UdpTrack {
+                    track,
+                    rtp: SocketAddr::new(peer.ip(), rtp),
+                    rtcp: SocketAddr::new(peer.ip(), rtcp),
+                };
+                match &mut self.transport {
+                    Some(Transport::Udp(tracks)) => {
+                        tracks.retain(|known| known.track != track);
+                        tracks.push(target);
+                    }
+                    Some(Transport::Tcp(_)) => return None,
+                    none => *none = Some(Transport::Udp(vec![target])),
+                }
+                Some(TransportAnswer::Udp {
+                    client: (rtp, rtcp),
+                    server: sockets.ports(),
+                })
+            }
+        })
+    }
+
+    /// Fixes where media starts, for the answer to PLAY. A PLAY while playing changes nothing.
+    pub(super) fn prepare(&mut self, label: Arc<str>) -> Vec<RtpInfo> {
+        let tracks = self.channels();
+        if !matches!(self.phase, Phase::Waiting) {
+            return tracks
+                .iter()
+                .map(|channels| RtpInfo {
+                    track: channels.track,
+                    start: None,
+                })
+                .collect();
+        }
+        let mut options = ReaderOptions::new(label);
+        options.start = self.start;
+        // All tracks on canonical channels are the case for which nothing is patched.
+        let all = self.stream.tracks().len();
+        if tracks.len() != all || !tracks.iter().all(is_canonical) {
+            options.tracks = Some(tracks);
+        }
+        let prepared = self.stream.prepare(options);
+        let info = prepared.rtp_info();
+        self.phase = Phase::Starting(prepared);
+        info.iter()
+            .map(|info| RtpInfo {
+                track: info.track,
+                start: info.seq.zip(info.rtptime),
+            })
+            .collect()
+    }
+
+    fn channels(&self) -> Vec<TrackChannels> {
+        match &self.transport {
+            None => Vec::new(),
+            Some(Transport::Tcp(tracks)) => {
+                let mut tracks = tracks.clone();
+                tracks.sort_by_key(|channels| channels.track);
+                tracks
+            }
+            Some(Transport::Udp(tracks)) => {
+                let mut tracks: Vec<_> = tracks.iter().map(|udp| canonical(udp.track)).collect();
+                tracks.sort_by_key(|channels| channels.track);
+                tracks
+            }
+        }
+    }
+
+    /// Starts media when PLAY was answered; the answer has been written.
+    pub(super) fn start(
+        &mut self,
+        socket: &Arc<TcpStream>,
+        local: SocketAddr,
+        sockets: &UdpSockets,
+    ) {
+        match std::mem::replace(&mut self.phase, Phase::Waiting) {
+            Phase::Starting(prepared) => {
+                let handle = match &self.transport {
+                    Some(Transport::Udp(tracks)) => prepared.start_udp(UdpTarget {
+                        sockets: sockets.clone(),
+                        source: Some(local.ip()),
+                        tracks: tracks.clone().into(),
+                    }),
+                    _ => prepared.start(TcpSink::new(socket.clone())),
+                };
+                self.phase = Phase::Playing {
+                    ended: Box::pin(handle.ended()),
+                    last_life: handle.last_life(),
+                    handle,
+                };
+            }
+            other => self.phase = other,
+        }
+    }
+
+    /// Stops media. What is returned was writing to the connection's socket: nobody else may
+    /// write to it until [`ReaderHandle::stop`] is done.
+    pub(super) fn pause(&mut self) -> Option<ReaderHandle> {
+        match std::mem::replace(&mut self.phase, Phase::Waiting) {
+            Phase::Playing { handle, .. } => Some(handle),
+            Phase::Waiting | Phase::Starting(_) => None,
+        }
+    }
+
+    /// Who writes to the connection's socket, if it is not the connection.
+    pub(super) fn writer(&self) -> Option<&ReaderHandle> {
+        match (&self.phase, &self.transport) {
+            (Phase::Playing { handle, .. }, Some(Transport::Tcp(_))) => Some(handle),
+            _ => None,
+        }
+    }
+
+    /// The last sign of life, if there was a new one since this was last asked.
+    pub(super) fn new_life(&mut self) -> Option<Instant> {
+        let Phase::Playing {
+            handle, last_life, ..
+        } = &mut self.phase
+        else {
+            return None;
+        };
+        let life = handle.last_life();
+        (life > *last_life).then(|| {
+            *last_life = life;
+            life
+        })
+    }
+
+    /// Resolves when the reader ended by itself.
+    pub(super) async fn ended(&mut self) -> ReaderEnd {
+        match &mut self.phase {
+            Phase::Playing { ended, .. } => ended.await,
+            Phase::Waiting | Phase::Starting(_) => std::future::pending().await,
+        }
+    }
+}
+
+fn is_canonical(channels: &TrackChannels) -> bool {
+    *channels == canonical(channels.track)
+}
+
+fn canonical(track: usize) -> TrackChannels {
+    // Streams have far fewer than 128 tracks; for those channel numbers would not suffice anyway.
+    let rtp = u8::try_from(track.saturating_mul(2)).unwrap_or(u8::MAX - 1);
+    TrackChannels {
+        track,
+        rtp,
+        rtcp: rtp.saturating_add(1),
+    }
+}

@@ -1,0 +1,54 @@
+//! The one place where errors of other rooms become RTSP statuses.
+
+use crate::media::sdp::SdpError;
+use crate::registry::{Denied, PathError};
+use crate::relay::PublishError;
+use crate::rtsp::{Reply, Status};
+use crate::server::{DemandError, LookupError};
+
+/// The scheme that we offer: the tokens of this system.
+const CHALLENGE: &str = "Bearer realm=\"easydarwin\"";
+
+pub(super) fn denied(denied: Denied) -> Reply {
+    match denied {
+        Denied::Forbidden => Reply::error(Status::FORBIDDEN),
+        Denied::Unavailable => Reply::error(Status::UNAVAILABLE),
+        Denied::Unauthorized => Reply::unauthorized(vec![CHALLENGE.to_owned()]),
+    }
+}
+
+pub(super) fn bad_path(error: PathError) -> Reply {
+    Reply::error_with(Status::BAD_REQUEST, error.to_string())
+}
+
+pub(super) fn not_found(error: &LookupError) -> Reply {
+    match error {
+        LookupError::Demand(DemandError::NotFound) => Reply::error(Status::NOT_FOUND),
+        LookupError::Demand(DemandError::Unavailable(_)) => {
+            Reply::error_with(Status::UNAVAILABLE, error.to_string())
+        }
+        LookupError::Demand(DemandError::Failed(_)) | LookupError::TimedOut(_) => {
+            Reply::error_with(Status::GATEWAY_TIMEOUT, error.to_string())
+        }
+    }
+}
+
+pub(super) fn bad_sdp(error: &SdpError) -> Reply {
+    let status = match error {
+        SdpError::TooLong(_) => Status::ENTITY_TOO_LARGE,
+        SdpError::NoTracks | SdpError::TooManyTracks(_) | SdpError::Syntax(_) => {
+            Status::BAD_REQUEST
+        }
+    };
+    Reply::error_with(status, error.to_string())
+}
+
+pub(super) fn not_published(error: &PublishError) -> Reply {
+    let status = match error {
+        PublishError::Busy(_) | PublishError::TooManyTracks(_) => Status::NOT_ACCEPTABLE,
+        PublishError::Stale { .. } => Status::FORBIDDEN,
+        PublishError::NoTracks | PublishError::NoClockRate(_) => Status::BAD_REQUEST,
+        PublishError::TooManyStreams => Status::NOT_ENOUGH_BANDWIDTH,
+    };
+    Reply::error_with(status, error.to_string())
+}

@@ -1,0 +1,348 @@
+//! What is decided about requests: rights, streams, transports.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+
+use super::player::Player;
+use super::recorder::Recorder;
+use super::{Connection, Media, replies};
+use crate::media::sdp;
+use crate::registry::{AccessRequest, Action, Principal, StreamPath};
+use crate::relay::{EndReason, Start, Stream};
+use crate::rtsp::{
+    Credentials, Reply, RequestId, RequestUri, ServerEvent, SessionRole, SetupRequest, Status,
+};
+use crate::server::shared::Shared;
+
+/// How long a DESCRIBE waits for parameter sets that the publisher's description lacks.
+const PARAMETER_SETS_PATIENCE: Duration = Duration::from_secs(1);
+
+/// A request whose decision needs others; dropping it takes the request back.
+pub(super) struct Job {
+    id: RequestId,
+    decision: BoxFuture<'static, Decision>,
+}
+
+impl Job {
+    pub(super) async fn decided(job: &mut Option<Self>) -> (RequestId, Decision) {
+        match job {
+            Some(Self { id, decision }) => (*id, decision.as_mut().await),
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// What came out.
+pub(super) enum Decision {
+    /// A player may have this stream.
+    Describe(Admission, RequestUri),
+    /// A player that sent no DESCRIBE may have this stream.
+    Setup(Admission, SetupRequest),
+    /// A publisher may have this path.
+    Announce(StreamPath, Principal, Bytes),
+    /// No.
+    Refused(Reply),
+}
+
+/// A stream that a player was let to.
+pub(super) struct Admission {
+    stream: Stream,
+    start: Start,
+}
+
+impl Connection {
+    /// Acts on a request: answers at once or starts a job.
+    pub(super) fn on_event(&mut self, event: ServerEvent, now: Instant) {
+        match event {
+            ServerEvent::Describe {
+                id,
+                uri,
+                credentials,
+            } => self.decide(id, |this| this.describe(uri, credentials)),
+            ServerEvent::Announce {
+                id,
+                uri,
+                credentials,
+                sdp,
+            } => self.decide(id, |this| this.announce(uri, credentials, sdp)),
+            ServerEvent::Setup(request) => self.on_setup(request),
+            ServerEvent::Play { id, .. } => {
+                let reply = match &mut self.media {
+                    Media::Play(player) => Reply::Play {
+                        rtp_info: player.prepare(self.label.clone()),
+                    },
+                    _ => Reply::error(Status::WRONG_STATE),
+                };
+                self.rtsp.respond(id, reply);
+            }
+            ServerEvent::Record { id } => {
+                let reply = match &mut self.media {
+                    Media::Record(recorder) => {
+                        recorder.record(true);
+                        Reply::Ok
+                    }
+                    _ => Reply::error(Status::WRONG_STATE),
+                };
+                self.rtsp.respond(id, reply);
+            }
+            ServerEvent::Pause { id } => {
+                match &mut self.media {
+                    Media::Play(player) => self.stopping = player.pause(),
+                    Media::Record(recorder) => recorder.record(false),
+                    Media::None => {}
+                }
+                self.rtsp.respond(id, Reply::Ok);
+            }
+            ServerEvent::Teardown => self.end_session(EndReason::PublisherLeft),
+        }
+        let _ = now;
+    }
+
+    fn decide(&mut self, id: RequestId, job: impl FnOnce(&Self) -> BoxFuture<'static, Decision>) {
+        let decision = job(self);
+        self.job = Some(Job { id, decision });
+    }
+
+    /// Acts on a decision.
+    pub(super) fn on_decision(&mut self, id: RequestId, decision: Decision, now: Instant) {
+        self.job = None;
+        match decision {
+            Decision::Refused(reply) => {
+                self.rtsp.respond(id, reply);
+            }
+            Decision::Describe(admission, uri) => {
+                let reply = describe(&admission.stream, &uri, self.local.ip());
+                self.end_session(EndReason::PublisherLeft);
+                self.admitted = Some(admission);
+                self.rtsp.respond(id, reply);
+            }
+            Decision::Setup(admission, request) => {
+                self.admitted = Some(admission);
+                let reply = self.set_up_player(&request);
+                self.rtsp.respond(id, reply);
+            }
+            Decision::Announce(path, principal, sdp) => {
+                let reply = self.publish(&path, principal, &sdp, now);
+                self.rtsp.respond(id, reply);
+            }
+        }
+    }
+
+    fn describe(&self, uri: RequestUri, credentials: Credentials) -> BoxFuture<'static, Decision> {
+        let shared = self.shared.clone();
+        let request = self.access(Action::Play, &uri, credentials);
+        Box::pin(async move {
+            match admit(&shared, request, start_of(&uri)).await {
+                Ok(admission) => {
+                    wait_for_parameter_sets(&admission.stream).await;
+                    Decision::Describe(admission, uri)
+                }
+                Err(reply) => Decision::Refused(reply),
+            }
+        })
+    }
+
+    fn announce(
+        &self,
+        uri: RequestUri,
+        credentials: Credentials,
+        sdp: Bytes,
+    ) -> BoxFuture<'static, Decision> {
+        let shared = self.shared.clone();
+        let request = self.access(Action::Publish, &uri, credentials);
+        Box::pin(async move {
+            let request = match request {
+                Ok(request) => request,
+                Err(reply) => return Decision::Refused(reply),
+            };
+            match shared.gate.authorize(&request).await {
+                Ok(principal) => Decision::Announce(request.path, principal, sdp),
+                Err(error) => Decision::Refused(replies::denied(error)),
+            }
+        })
+    }
+
+    fn on_setup(&mut self, request: SetupRequest) {
+        let reply = match (request.role, &self.media) {
+            (SessionRole::Record, Media::Record(_)) => self.set_up_recorder(&request),
+            (SessionRole::Play, Media::Record(_)) | (SessionRole::Record, _) => {
+                Reply::error(Status::WRONG_STATE)
+            }
+            (SessionRole::Play, _) if request.authorized && self.admitted.is_some() => {
+                self.set_up_player(&request)
+            }
+            (SessionRole::Play, _) => {
+                let id = request.id;
+                return self.decide(id, |this| this.admit_and_set_up(request));
+            }
+        };
+        self.rtsp.respond(request.id, reply);
+    }
+
+    /// A player that sends no DESCRIBE is asked for its right here.
+    fn admit_and_set_up(&self, request: SetupRequest) -> BoxFuture<'static, Decision> {
+        let shared = self.shared.clone();
+        let access = self.access(Action::Play, &request.uri, request.credentials.clone());
+        let start = start_of(&request.uri);
+        Box::pin(async move {
+            match admit(&shared, access, start).await {
+                Ok(admission) => Decision::Setup(admission, request),
+                Err(reply) => Decision::Refused(reply),
+            }
+        })
+    }
+
+    fn set_up_player(&mut self, request: &SetupRequest) -> Reply {
+        if matches!(self.media, Media::None) {
+            let Some(admitted) = &self.admitted else {
+                return Reply::error(Status::WRONG_STATE);
+            };
+            // The publisher may have come anew since DESCRIBE.
+            let Some(stream) = self.shared.hub.get(admitted.stream.path()) else {
+                return Reply::error(Status::NOT_FOUND);
+            };
+            self.media = Media::Play(Player::new(stream, admitted.start));
+        }
+        let Media::Play(player) = &mut self.media else {
+            return Reply::error(Status::WRONG_STATE);
+        };
+        let identities = player.stream().tracks();
+        let track = match request.track {
+            Some(track) => track,
+            None if identities.len() == 1 => 0,
+            None => return Reply::error(Status::AGGREGATE_NOT_ALLOWED),
+        };
+        let Some(ssrc) = identities.get(track).map(|identity| identity.ssrc) else {
+            return Reply::error(Status::NOT_FOUND);
+        };
+        let sockets = &self.shared.player_sockets;
+        match player.set_up(track, &request.offers, self.peer, sockets) {
+            None => Reply::error(Status::UNSUPPORTED_TRANSPORT),
+            Some(transport) => Reply::Setup {
+                track,
+                transport,
+                ssrc: Some(ssrc),
+            },
+        }
+    }
+
+    fn set_up_recorder(&mut self, request: &SetupRequest) -> Reply {
+        let Media::Record(recorder) = &mut self.media else {
+            return Reply::error(Status::WRONG_STATE);
+        };
+        let Some(track) = request.track.or_else(|| recorder.only_track()) else {
+            return Reply::error(Status::AGGREGATE_NOT_ALLOWED);
+        };
+        if !recorder.has_track(track) {
+            return Reply::error(Status::NOT_FOUND);
+        }
+        match recorder.set_up(track, &request.offers, self.local, &self.shared.ports) {
+            None => Reply::error(Status::UNSUPPORTED_TRANSPORT),
+            Some(transport) => Reply::Setup {
+                track,
+                transport,
+                ssrc: None,
+            },
+        }
+    }
+
+    fn publish(
+        &mut self,
+        path: &StreamPath,
+        principal: Principal,
+        sdp: &[u8],
+        now: Instant,
+    ) -> Reply {
+        let description = match sdp::parse(sdp) {
+            Ok(description) => description,
+            Err(error) => return replies::bad_sdp(&error),
+        };
+        let controls = description
+            .tracks
+            .iter()
+            .map(|track| track.control.clone())
+            .collect();
+        self.end_session(EndReason::PublisherLeft);
+        match self.shared.hub.publish(path, description, principal) {
+            Err(error) => {
+                tracing::info!(%path, peer = %self.peer, %error, "publisher refused");
+                replies::not_published(&error)
+            }
+            Ok(publisher) => {
+                tracing::info!(%path, peer = %self.peer, generation = publisher.generation(), "publisher came");
+                self.media = Media::Record(Recorder::new(publisher, self.peer, now));
+                Reply::Announce { controls }
+            }
+        }
+    }
+
+    fn access(
+        &self,
+        action: Action,
+        uri: &RequestUri,
+        credentials: Credentials,
+    ) -> Result<AccessRequest, Reply> {
+        let path = StreamPath::parse(&uri.path_and_query()).map_err(replies::bad_path)?;
+        Ok(AccessRequest::new(
+            action,
+            path,
+            self.peer,
+            credentials.into(),
+        ))
+    }
+}
+
+async fn admit(
+    shared: &Shared,
+    request: Result<AccessRequest, Reply>,
+    start: Start,
+) -> Result<Admission, Reply> {
+    let request = request?;
+    let viewer = shared
+        .gate
+        .authorize(&request)
+        .await
+        .map_err(replies::denied)?;
+    let stream = shared
+        .lookup
+        .find(&request.path, &viewer)
+        .await
+        .map_err(|error| replies::not_found(&error))?;
+    Ok(Admission { stream, start })
+}
+
+async fn wait_for_parameter_sets(stream: &Stream) {
+    if !stream.has_parameter_sets() {
+        // Without them many players work all the same: they come in the stream.
+        let _ = tokio::time::timeout(PARAMETER_SETS_PATIENCE, stream.parameter_sets()).await;
+    }
+}
+
+fn describe(stream: &Stream, uri: &RequestUri, local: std::net::IpAddr) -> Reply {
+    let description = stream.description();
+    let options = sdp::WriteOptions {
+        address: local.to_canonical(),
+        session_id: stream.generation(),
+        ..sdp::WriteOptions::default()
+    };
+    let text = sdp::write(&description, &options, |track| uri.track_control(track));
+    Reply::Describe {
+        sdp: text.into(),
+        tracks: description.tracks.len(),
+    }
+}
+
+/// `?start=live` asks for no picture before the next key frame, without delay from then on.
+fn start_of(uri: &RequestUri) -> Start {
+    let asked = uri
+        .query()
+        .into_iter()
+        .flat_map(|query| query.split('&'))
+        .find_map(|pair| pair.strip_prefix("start="));
+    match asked {
+        Some("live") => Start::Live,
+        _ => Start::Key,
+    }
+}

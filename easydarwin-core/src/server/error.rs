@@ -1,0 +1,26 @@
+use std::io;
+use std::net::SocketAddr;
+
+use thiserror::Error;
+
+/// Why the server cannot run.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ServerError {
+    /// An address is taken, not ours, or not allowed.
+    #[error("cannot listen on {address} for {purpose}: {source}; choose another address or port")]
+    Bind {
+        /// What it was for.
+        purpose: &'static str,
+        /// Which address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// No UDP ports for players.
+    #[error("no UDP port pair is free for players: {0}; free some or widen the range")]
+    UdpPorts(io::Error),
+    /// The HTTP side stopped.
+    #[error("serving HTTP failed: {0}")]
+    Http(io::Error),
+}

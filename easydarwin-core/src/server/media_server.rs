@@ -1,0 +1,280 @@
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::SockRef;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::broadcast;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::limits::Admission;
+use super::shared::{Gate, Shared, canonical};
+use super::udp::PortPool;
+use super::{Lookup, MediaServerBuilder, ServerError, ServerEvent, connection};
+use crate::relay::{Hub, UdpSockets};
+
+/// Connections that may wait to be accepted. When a server comes back, all of its cameras and
+/// players come at once; those that find no room here lose a second or more.
+const BACKLOG: u32 = 4096;
+
+/// Pause after an accept that failed for want of descriptors or memory.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Events kept for an embedder that is slow to take them.
+const EVENT_BACKLOG: usize = 1024;
+
+/// An RTSP server around a [`Hub`]: publishers in, players out, over TCP and UDP.
+///
+/// ```no_run
+/// use easydarwin_core::{registry::AllowAll, server::MediaServer};
+///
+/// # async fn example() -> Result<(), easydarwin_core::server::ServerError> {
+/// let server = MediaServer::builder()
+///     .rtsp(([0, 0, 0, 0], 10554).into())
+///     .authorizer(AllowAll)
+///     .build()
+///     .await?;
+/// println!("rtsp://{}/", server.rtsp_addr());
+/// server.run(std::future::pending()).await
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct MediaServer {
+    shared: Arc<Shared>,
+    listener: TcpListener,
+    rtsp: SocketAddr,
+    #[cfg(feature = "http")]
+    http: Option<HttpSide>,
+}
+
+#[cfg(feature = "http")]
+#[derive(Debug)]
+struct HttpSide {
+    listener: TcpListener,
+    address: SocketAddr,
+    config: crate::http::HttpConfig,
+}
+
+/// What others may do with a running server; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct ServerHandle {
+    shared: Arc<Shared>,
+}
+
+impl MediaServer {
+    /// Begins with a server on 127.0.0.1, port chosen by the system, that refuses everybody.
+    pub fn builder() -> MediaServerBuilder {
+        MediaServerBuilder::new()
+    }
+
+    pub(super) async fn bind(parts: MediaServerBuilder, hub: Hub) -> Result<Self, ServerError> {
+        let (listener, rtsp) = listen(parts.rtsp, "RTSP")?;
+        #[cfg(feature = "http")]
+        let http = match parts.http {
+            None => None,
+            Some(address) => {
+                let (listener, address) = listen(address, "HTTP")?;
+                Some(HttpSide {
+                    listener,
+                    address,
+                    config: parts.http_config,
+                })
+            }
+        };
+        let range = parts.udp_ports.clone().unwrap_or(0..=0);
+        let player_sockets =
+            UdpSockets::bind(parts.rtsp.ip(), range).map_err(ServerError::UdpPorts)?;
+        let lookup = Lookup::new(hub.clone(), parts.on_demand, parts.limits.demand);
+        let shared = Arc::new(Shared {
+            hub,
+            lookup,
+            gate: Gate {
+                authorizer: parts.authorizer,
+                events: broadcast::Sender::new(EVENT_BACKLOG),
+            },
+            admission: Admission::new(
+                parts.limits.connections,
+                parts.limits.connections_per_address,
+            ),
+            limits: parts.limits,
+            rtsp: Arc::new(parts.rtsp_config),
+            ports: PortPool::new(parts.udp_ports),
+            player_sockets,
+            cancel: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        });
+        Ok(Self {
+            shared,
+            listener,
+            rtsp,
+            #[cfg(feature = "http")]
+            http,
+        })
+    }
+
+    /// Where RTSP is served; the port is the real one.
+    pub fn rtsp_addr(&self) -> SocketAddr {
+        self.rtsp
+    }
+
+    /// Where HTTP is served, if it is.
+    #[cfg(feature = "http")]
+    pub fn http_addr(&self) -> Option<SocketAddr> {
+        self.http.as_ref().map(|http| http.address)
+    }
+
+    /// The streams.
+    pub fn hub(&self) -> &Hub {
+        &self.shared.hub
+    }
+
+    /// For those who need the server while it runs.
+    pub fn handle(&self) -> ServerHandle {
+        ServerHandle {
+            shared: self.shared.clone(),
+        }
+    }
+
+    /// Serves until `shutdown` resolves (or [`ServerHandle::shutdown`] is called), then ends all
+    /// sessions: players get the end of their stream, connections and listeners are closed.
+    ///
+    /// # Errors
+    /// When a listener fails for good.
+    pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), ServerError> {
+        let Self {
+            shared, listener, ..
+        } = self;
+        let forward = forward_events(shared.hub.events(), shared.gate.events.clone());
+        shared
+            .tasks
+            .spawn(shared.cancel.clone().run_until_cancelled_owned(forward));
+        #[cfg(feature = "http")]
+        let mut http = serve_http(self.http, &shared);
+        #[cfg(not(feature = "http"))]
+        let mut http = std::future::pending::<Result<(), ServerError>>();
+        let result = tokio::select! {
+            () = shutdown => Ok(()),
+            () = shared.cancel.cancelled() => Ok(()),
+            () = accept_all(&listener, &shared) => Ok(()),
+            result = &mut http => result,
+        };
+        drop(listener);
+        shared.hub.shutdown();
+        shared.cancel.cancel();
+        shared.tasks.close();
+        let ended = tokio::time::timeout(shared.limits.shutdown, shared.tasks.wait()).await;
+        if ended.is_err() {
+            tracing::warn!(left = shared.tasks.len(), "connections did not end in time");
+        }
+        result
+    }
+}
+
+impl ServerHandle {
+    /// The streams.
+    pub fn hub(&self) -> &Hub {
+        &self.shared.hub
+    }
+
+    /// Finds streams, on demand too.
+    pub fn lookup(&self) -> &Lookup {
+        &self.shared.lookup
+    }
+
+    /// RTSP connections that are open now.
+    pub fn connections(&self) -> usize {
+        self.shared.admission.count()
+    }
+
+    /// What happens from now on. A receiver that is slow loses the oldest events.
+    pub fn events(&self) -> broadcast::Receiver<ServerEvent> {
+        self.shared.gate.events.subscribe()
+    }
+
+    /// Ends [`MediaServer::run`].
+    pub fn shutdown(&self) {
+        self.shared.cancel.cancel();
+    }
+}
+
+fn listen(
+    address: SocketAddr,
+    purpose: &'static str,
+) -> Result<(TcpListener, SocketAddr), ServerError> {
+    let bind = || {
+        let socket = if address.is_ipv4() {
+            TcpSocket::new_v4()?
+        } else {
+            TcpSocket::new_v6()?
+        };
+        // A restart must not wait for connections of the run before to time out.
+        #[cfg(unix)]
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        let listener = socket.listen(BACKLOG)?;
+        let local = listener.local_addr()?;
+        Ok((listener, local))
+    };
+    bind().map_err(|source: io::Error| ServerError::Bind {
+        purpose,
+        address,
+        source,
+    })
+}
+
+async fn accept_all(listener: &TcpListener, shared: &Arc<Shared>) {
+    loop {
+        match listener.accept().await {
+            Ok((socket, peer)) => accept(socket, canonical(peer), shared),
+            // The peer gave up before we came to it.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept RTSP connections; is the limit of open files too low?");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+fn accept(socket: TcpStream, peer: SocketAddr, shared: &Arc<Shared>) {
+    let Some(admitted) = shared.admission.admit(peer.ip()) else {
+        tracing::debug!(%peer, "connection refused: too many are open");
+        return;
+    };
+    if let Err(error) = SockRef::from(&socket).set_tcp_nodelay(true) {
+        tracing::debug!(%peer, %error, "TCP_NODELAY not set");
+    }
+    let shared_with_task = shared.clone();
+    shared.tasks.spawn(async move {
+        connection::serve(shared_with_task, socket, peer).await;
+        drop(admitted);
+    });
+}
+
+async fn forward_events(
+    mut hub: broadcast::Receiver<crate::relay::HubEvent>,
+    out: broadcast::Sender<ServerEvent>,
+) {
+    use broadcast::error::RecvError;
+    loop {
+        let event = match hub.recv().await {
+            Ok(event) => ServerEvent::Stream(event),
+            Err(RecvError::Lagged(lost)) => ServerEvent::Missed(lost),
+            Err(RecvError::Closed) => return,
+        };
+        // Nobody listening is no error.
+        let _ = out.send(event);
+    }
+}
+
+#[cfg(feature = "http")]
+fn serve_http(
+    side: Option<HttpSide>,
+    shared: &Arc<Shared>,
+) -> futures::future::BoxFuture<'static, Result<(), ServerError>> {
+    let _ = (side, shared);
+    Box::pin(std::future::pending())
+}

@@ -1,0 +1,65 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::sync::broadcast;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::limits::Admission;
+use super::udp::PortPool;
+use super::{Limits, Lookup, ServerEvent};
+use crate::registry::{AccessRequest, Authorizer, Denied, Principal};
+use crate::relay::{Hub, UdpSockets};
+use crate::rtsp;
+
+/// What all connections of one server share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) hub: Hub,
+    pub(super) lookup: Lookup,
+    pub(super) gate: Gate,
+    pub(super) limits: Limits,
+    pub(super) rtsp: Arc<rtsp::ServerConfig>,
+    pub(super) admission: Arc<Admission>,
+    /// For publishers.
+    pub(super) ports: PortPool,
+    /// For players.
+    pub(super) player_sockets: UdpSockets,
+    pub(super) cancel: CancellationToken,
+    pub(super) tasks: TaskTracker,
+}
+
+/// Asks the authorizer and tells when it refuses.
+#[derive(Clone)]
+pub(super) struct Gate {
+    pub(super) authorizer: Arc<dyn Authorizer>,
+    pub(super) events: broadcast::Sender<ServerEvent>,
+}
+
+impl Gate {
+    pub(super) async fn authorize(&self, request: &AccessRequest) -> Result<Principal, Denied> {
+        let result = self.authorizer.authorize(request).await;
+        if let Err(reason) = result {
+            tracing::debug!(path = %request.path, peer = %request.peer, action = ?request.action, %reason, "refused");
+            // Nobody listening is no error.
+            let _ = self.events.send(ServerEvent::Refused {
+                path: request.path.clone(),
+                action: request.action,
+                peer: request.peer,
+                reason,
+            });
+        }
+        result
+    }
+}
+
+impl std::fmt::Debug for Gate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Gate")
+    }
+}
+
+/// The address without the IPv4-in-IPv6 form that a dual-stack listener shows.
+pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
