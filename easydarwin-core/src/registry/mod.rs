@@ -1,10 +1,46 @@
-//! Traits by which others plug in, with in-memory defaults: who may publish and play, which
-//! devices there are, which of them are present, which media nodes carry their streams.
+//! Traits by which others plug in, with in-memory defaults: which devices there are
+//! ([`DeviceStore`]), which of them are present ([`Presence`]), which media nodes carry their
+//! streams ([`NodeDirectory`]), who may publish and play ([`Authorizer`]).
+//!
+//! `DeviceStore` is durable and can be searched; `Presence` is hot and forgets. They are two
+//! traits so that no keep-alive ever meets a database and no search meets a lease.
+//!
+//! Time is passed in as [`UnixMillis`] everywhere but in [`CmsClock`], so that tests and
+//! simulations need no waiting.
 
 mod access;
+mod authorizer;
+mod cidr;
+mod clock;
+mod device;
+mod device_memory;
+mod grants;
+mod node;
 mod path;
+mod presence;
+mod presence_memory;
+mod token;
 
 pub use access::{
     AccessRequest, Action, AllowAll, Authorizer, Credentials, Denied, DenyAll, Principal,
 };
+pub use authorizer::TokenAuthorizer;
+pub use cidr::{Cidr, CidrError};
+pub use clock::{CmsClock, UnixMillis};
+pub use device::{
+    Credential, Device, DeviceChannel, DeviceQuery, DeviceSort, DeviceStore, Page, Secret,
+    StoreError,
+};
+pub use device_memory::MemoryDeviceStore;
+pub use grants::GrantTable;
+pub use node::{
+    MemoryNodeDirectory, NodeDirectory, NodeInfo, NodeLoad, NodeStatus, StreamLocation,
+};
 pub use path::{PathError, StreamPath};
+pub use presence::{
+    Acquired, Cause, Lease, Presence, PresenceEntry, PresenceError, PresenceState, Transition,
+};
+pub use presence_memory::{MemoryPresence, PresenceTiming};
+pub use token::{
+    Claims, PublicKey, TokenAction, TokenError, TokenSigner, TokenVerifier, random_bytes,
+};
