@@ -20,7 +20,7 @@ impl Credentials {
     /// Collects them from a request's URI and headers.
     pub fn from_request(uri: &RequestUri, headers: &Headers) -> Self {
         let mut found = Self {
-            url_token: uri.token().map(Arc::from),
+            url_token: uri.token().map(|token| Arc::from(&*token)),
             ..Self::default()
         };
         for value in headers.all("Authorization") {

@@ -11,6 +11,7 @@ mod config;
 mod credentials;
 mod headers;
 mod message;
+mod parser;
 mod server;
 mod status;
 mod transport;
@@ -20,6 +21,7 @@ pub use config::{Limits, ServerConfig};
 pub use credentials::Credentials;
 pub use headers::Headers;
 pub use message::{Method, Request, Response};
+pub use parser::{Message, ParseError, Parsed, Parser};
 pub use server::{
     CloseReason, Reply, RequestId, RtpInfo, ServerConnection, ServerEvent, SessionRole,
     SetupRequest, Step,

@@ -1,30 +1,11 @@
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Instant;
-
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use thiserror::Error;
 
-use super::{Credentials, RequestUri, ServerConfig, Status, TransportAnswer, TransportOffer};
-
-/// The server's side of one RTSP connection and of the session on it.
-///
-/// ```text
-/// loop {
-///     match connection.next(unread, now) { ... }      // until NeedMore; drop `consumed` bytes
-///     while let Some(bytes) = connection.take_output() { write(bytes) }
-///     read more, or wait for an answer to respond with, or for poll_timeout()
-/// }
-/// ```
-#[derive(Debug)]
-pub struct ServerConnection {
-    config: Arc<ServerConfig>,
-    output: BytesMut,
-}
+use crate::rtsp::{Credentials, ParseError, RequestUri, Status, TransportAnswer, TransportOffer};
 
 /// Names a request that waits for its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct RequestId(u64);
+pub struct RequestId(pub(super) u64);
 
 /// What the bytes handed to [`ServerConnection::next`] began with.
 #[derive(Debug, PartialEq)]
@@ -238,74 +219,10 @@ pub enum CloseReason {
     /// The publisher sent no media for the publisher timeout.
     #[error("the publisher sent no media for too long")]
     PublisherSilent,
+    /// What the peer sent cannot be read.
+    #[error("the peer's bytes cannot be read: {0}")]
+    Unreadable(#[from] ParseError),
     /// More requests wait than allowed.
     #[error("too many requests wait for an answer")]
     TooManyWaiting,
-}
-
-impl ServerConnection {
-    /// The side of a server for a connection accepted at `now` on `local`. `session_id` names the
-    /// session to come: random, at least 8 characters of `A-Z a-z 0-9`, never used before.
-    pub fn new(
-        config: Arc<ServerConfig>,
-        session_id: impl Into<String>,
-        local: SocketAddr,
-        now: Instant,
-    ) -> Self {
-        let _ = (session_id.into(), local, now);
-        Self {
-            config,
-            output: BytesMut::new(),
-        }
-    }
-
-    /// Takes one step with the bytes that were read and not yet consumed. Call it until it
-    /// returns [`Step::NeedMore`], also after every [`respond`](Self::respond): requests that
-    /// waited come out then.
-    pub fn next<'a>(&mut self, buf: &'a [u8], now: Instant) -> Step<'a> {
-        let _ = (buf, now, &self.config);
-        todo!()
-    }
-
-    /// Answers a request. Returns `false` when nothing waits under that id (any more).
-    /// A reply of the wrong kind is turned into 500.
-    pub fn respond(&mut self, id: RequestId, reply: Reply) -> bool {
-        let _ = (id, reply);
-        todo!()
-    }
-
-    /// What has to be written now.
-    pub fn take_output(&mut self) -> Option<Bytes> {
-        (!self.output.is_empty()).then(|| self.output.split().freeze())
-    }
-
-    /// A sign of life that did not come through [`next`](Self::next): RTCP by datagram, media
-    /// taken by a reader's socket.
-    pub fn note_alive(&mut self, now: Instant) {
-        let _ = now;
-        todo!()
-    }
-
-    /// Media of a publisher that did not come through [`next`](Self::next): RTP by datagram.
-    pub fn note_media(&mut self, now: Instant) {
-        let _ = now;
-        todo!()
-    }
-
-    /// When [`handle_timeout`](Self::handle_timeout) wants to be called. It moves with every sign
-    /// of life; waking up too early is harmless.
-    pub fn poll_timeout(&self) -> Instant {
-        todo!()
-    }
-
-    /// Tells the time. `Some`: write what is left of the output and close.
-    pub fn handle_timeout(&mut self, now: Instant) -> Option<CloseReason> {
-        let _ = now;
-        todo!()
-    }
-
-    /// The session's role and whether media flows (PLAY or RECORD succeeded).
-    pub fn session(&self) -> Option<(SessionRole, bool)> {
-        todo!()
-    }
 }
