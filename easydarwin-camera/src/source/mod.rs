@@ -4,10 +4,17 @@
 //! rest encodes nothing. It hands over access units at the pace of capture.
 
 #[cfg(feature = "sources")]
+mod file;
+#[cfg(feature = "sources")]
 mod pace;
 #[cfg(feature = "sources")]
 mod pattern;
 
+#[cfg(all(test, feature = "sources"))]
+mod testing;
+
+#[cfg(feature = "sources")]
+pub use file::FileSource;
 #[cfg(feature = "sources")]
 pub use pattern::PatternSource;
 

@@ -1,31 +1,7 @@
-use std::io::Write;
-use std::process::{Command, Stdio};
-
 use super::picture::Plane;
 use super::*;
 use crate::source::blank_unit;
-
-/// Runs ffmpeg so that any error or warning fails the test.
-fn ffmpeg(args: &[&str], input: Vec<u8>) -> Vec<u8> {
-    let mut child = Command::new("ffmpeg")
-        .args(["-v", "warning", "-xerror", "-nostdin"])
-        .args(args)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("ffmpeg must be installed: apt-get install ffmpeg");
-    let mut stdin = child.stdin.take().unwrap();
-    let writer = std::thread::spawn(move || stdin.write_all(&input).unwrap());
-    let output = child.wait_with_output().unwrap();
-    writer.join().unwrap();
-    let complaints = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success() && complaints.is_empty(),
-        "{complaints}"
-    );
-    output.stdout
-}
+use crate::source::testing::ffmpeg;
 
 fn visible(plane: &Plane, width: usize, height: usize) -> Vec<u8> {
     (0..height)
