@@ -28,6 +28,11 @@ pub struct HttpConfig {
     pub head_timeout: Duration,
     /// Most open connections of [`serve`](super::serve); further ones wait to be accepted.
     pub max_connections: usize,
+    /// Most endless answers (`live.ws`, `live.mp4`) at one time; above it clients get 503.
+    pub max_viewers: usize,
+    /// Port of the RTSP server in the URLs that `getrtsplivesessions` lists; `None`: the default
+    /// port of the scheme.
+    pub rtsp_port: Option<u16>,
     /// What `getserverinfo` calls this server.
     pub server_name: String,
 }
@@ -46,6 +51,8 @@ impl Default for HttpConfig {
             write_timeout: Duration::from_secs(10),
             head_timeout: Duration::from_secs(10),
             max_connections: 4096,
+            max_viewers: 4096,
+            rtsp_port: None,
             server_name: concat!("EasyDarwin/", env!("CARGO_PKG_VERSION")).to_owned(),
         }
     }
@@ -65,6 +72,8 @@ impl std::fmt::Debug for HttpConfig {
             .field("write_timeout", &self.write_timeout)
             .field("head_timeout", &self.head_timeout)
             .field("max_connections", &self.max_connections)
+            .field("max_viewers", &self.max_viewers)
+            .field("rtsp_port", &self.rtsp_port)
             .field("server_name", &self.server_name)
             .finish()
     }

@@ -18,17 +18,90 @@
 //! | `/api/v1/…` | streams and readers; needs a bearer token |
 //! | `/healthz` | 200 while the process serves |
 
+//!
+//! # Pages of other origins
+//!
+//! A page may use a URL with a token wherever it came from: the token is the right. Without a
+//! token the right can only come from the client's address (or be everybody's), which any page
+//! that the client visits could borrow; so then only pages of the node's own host name (the port
+//! does not matter: the CMS's page is one), and of
+//! [`allowed_origins`](HttpConfig::allowed_origins), are served.
+
+mod access;
+mod api;
 mod config;
+mod error;
+mod feed;
+mod fmp4;
+mod hls;
+mod media;
+mod page;
+mod progressive;
+mod serve;
 mod state;
+mod target;
+mod ws;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{HeaderName, Method, header};
+use axum::routing::get;
+use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
 pub use config::HttpConfig;
+pub use serve::serve;
 pub use state::HttpState;
+
+/// No route reads a request body.
+const MAX_BODY: usize = 4 << 10;
 
 /// The routes of the node, to be served by [`serve`] or mounted in another application.
 ///
 /// A router that is mounted elsewhere learns its clients' addresses from axum's `ConnectInfo`
-/// (`into_make_service_with_connect_info::<SocketAddr>()`); without it every client is treated as
-/// an unknown, remote address.
-pub fn router(state: HttpState) -> axum::Router {
-    axum::Router::new().with_state(std::sync::Arc::new(state))
+/// (`into_make_service_with_connect_info::<SocketAddr>()`); without it every client has the
+/// address 0.0.0.0, which no rule should trust. Its last route takes every path that no other
+/// route has.
+pub fn router(state: HttpState) -> Router {
+    let allowed: Vec<_> = state
+        .config()
+        .allowed_origins
+        .iter()
+        .filter_map(|origin| origin.parse().ok())
+        .collect();
+    let shared = Arc::new(state::Shared::from(state));
+
+    let api = Router::new()
+        .route("/streams", get(api::streams))
+        .route("/streams/{*path}", get(api::stream).delete(api::close))
+        .route("/getrtsplivesessions", get(api::rtsp_live_sessions))
+        .route("/getserverinfo", get(api::server_info))
+        .fallback(api::no_route)
+        .layer(axum::middleware::from_fn_with_state(
+            shared.clone(),
+            api::require_token,
+        ))
+        .layer(
+            CorsLayer::new()
+                .allow_origin(AllowOrigin::list(allowed))
+                .allow_methods([Method::GET, Method::DELETE])
+                .allow_headers([header::AUTHORIZATION]),
+        );
+    // Reading across origins is safe here: what a page may not have is refused, see above.
+    let open = CorsLayer::new()
+        .allow_origin(Any)
+        .allow_methods([Method::GET, Method::HEAD])
+        .allow_headers([header::RANGE, header::AUTHORIZATION])
+        .expose_headers([HeaderName::from_static("retry-after")]);
+    let media = Router::new()
+        .route("/player.js", get(page::player_script))
+        .route("/{*path}", get(media::serve))
+        .layer(open);
+    Router::new()
+        .route("/healthz", get(api::healthz))
+        .nest("/api/v1", api)
+        .merge(media)
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .with_state(shared)
 }

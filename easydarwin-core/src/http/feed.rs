@@ -1,0 +1,93 @@
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::sync::CancellationToken;
+
+use super::error::HttpError;
+use super::fmp4::boxes::{self, BoxError, TrackRun};
+use super::fmp4::{Init, Muxed, Muxer};
+use super::state::Shared;
+use crate::relay::{EndReason, Stream, Tap, TapEvent, TapOptions};
+
+/// One viewer's stream as fMP4: an init segment, then one fragment per access unit.
+///
+/// Nothing is queued here: a viewer that does not take fragments makes its tap late, and the tap
+/// resumes at a key frame.
+#[derive(Debug)]
+pub(crate) struct Feed {
+    tap: Tap,
+    muxer: Muxer,
+    fragment: u32,
+    cancel: CancellationToken,
+    /// Held for its count.
+    _slot: OwnedSemaphorePermit,
+}
+
+/// What a [`Feed`] gives.
+#[derive(Debug)]
+pub(crate) enum FeedEvent {
+    /// What follows needs this init segment.
+    Init(Arc<Init>),
+    /// `moof` and `mdat`.
+    Fragment(Bytes),
+    /// The stream ended.
+    End(EndReason),
+}
+
+impl Feed {
+    /// Starts at the stream's last key frame and counts as a viewer.
+    pub(crate) fn new(shared: &Shared, stream: &Stream, label: &str) -> Result<Self, HttpError> {
+        let muxer = Muxer::new(&stream.description());
+        if muxer.is_empty() {
+            return Err(HttpError::NoTracks(muxer.left_out().join(", ")));
+        }
+        Ok(Self {
+            _slot: shared.viewer_slot()?,
+            cancel: shared.cancel.clone(),
+            muxer,
+            tap: stream.tap(TapOptions::new(label)),
+            fragment: 0,
+        })
+    }
+
+    /// Encodings of the tracks that MP4 cannot carry.
+    pub(crate) fn left_out(&self) -> &[String] {
+        self.muxer.left_out()
+    }
+
+    /// The next event. Cancel safe.
+    ///
+    /// # Errors
+    /// When the stream does not fit into MP4's fields.
+    pub(crate) async fn next(&mut self) -> Result<FeedEvent, BoxError> {
+        loop {
+            match self.muxer.pop() {
+                Some(Muxed::Init(init)) => return Ok(FeedEvent::Init(init)),
+                Some(Muxed::Sample(muxed)) => {
+                    self.fragment = self.fragment.wrapping_add(1);
+                    let mut out = Vec::with_capacity(muxed.sample.size() + 256);
+                    let run = TrackRun {
+                        id: muxed.id,
+                        samples: std::slice::from_ref(&muxed.sample),
+                    };
+                    boxes::fragment(self.fragment, &[run], &mut out)?;
+                    return Ok(FeedEvent::Fragment(out.into()));
+                }
+                None => {}
+            }
+            let event = tokio::select! {
+                event = self.tap.recv() => event,
+                () = self.cancel.cancelled() => return Ok(FeedEvent::End(EndReason::Shutdown)),
+            };
+            match event {
+                Some(TapEvent::Unit(unit)) => self.muxer.push(unit)?,
+                // The last picture stays until the next key frame.
+                Some(TapEvent::Gap | TapEvent::Discontinuity) => self.muxer.gap(),
+                Some(TapEvent::ParamsChanged(description)) => self.muxer.update(&description),
+                Some(TapEvent::End(reason)) => return Ok(FeedEvent::End(reason)),
+                None => return Ok(FeedEvent::End(EndReason::PublisherLeft)),
+            }
+        }
+    }
+}

@@ -1,0 +1,80 @@
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use crate::registry::Credentials;
+use crate::relay::Viewer;
+
+/// Most sessions of one stream.
+const MAX_SESSIONS: usize = 10_000;
+
+/// Who watches: HLS has no connection, so a session is one address with one set of credentials
+/// and one player.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct SessionKey {
+    address: IpAddr,
+    token: Option<String>,
+    authorization: Option<String>,
+    agent: Option<String>,
+}
+
+impl SessionKey {
+    pub(crate) fn new(address: IpAddr, credentials: &Credentials, agent: Option<&str>) -> Self {
+        Self {
+            address,
+            token: credentials.token().map(str::to_owned),
+            authorization: credentials.authorization.as_deref().map(str::to_owned),
+            agent: agent.map(str::to_owned),
+        }
+    }
+}
+
+/// The sessions of one stream. A session that was let in stays so while it keeps asking, however
+/// short its token lived.
+#[derive(Debug, Default)]
+pub(super) struct Sessions {
+    seen: HashMap<SessionKey, Session>,
+}
+
+#[derive(Debug)]
+struct Session {
+    last: Instant,
+    /// Held for its count.
+    _viewer: Viewer,
+}
+
+impl Sessions {
+    /// Marks a session as alive; false when there is no such session.
+    pub(super) fn touch(&mut self, key: &SessionKey, now: Instant) -> bool {
+        match self.seen.get_mut(key) {
+            Some(session) => {
+                session.last = now;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Adds a session; false when there are too many.
+    pub(super) fn add(&mut self, key: SessionKey, viewer: Viewer, now: Instant) -> bool {
+        if self.seen.len() >= MAX_SESSIONS {
+            return false;
+        }
+        let session = Session {
+            last: now,
+            _viewer: viewer,
+        };
+        self.seen.insert(key, session);
+        true
+    }
+
+    /// Forgets the sessions that were silent for `patience`.
+    pub(super) fn expire(&mut self, patience: Duration, now: Instant) {
+        self.seen
+            .retain(|_, session| now.saturating_duration_since(session.last) < patience);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.seen.is_empty()
+    }
+}
