@@ -248,3 +248,22 @@ fn ffmpeg_stdout(input: &Path, args: &[&str]) -> Vec<u8> {
     );
     output.stdout
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_clip_is_what_the_tests_take_it_for() {
+        for clip in Clip::ALL {
+            let published = clip.published();
+            assert!(published.video[0].key && published.video[0].first, "{clip:?}");
+            let pictures = published.video.iter().filter(|unit| unit.first).count();
+            assert!((640..700).contains(&pictures), "{clip:?}: {pictures} pictures");
+            match clip.audio() {
+                Audio::G711 => assert!(published.samples.len() > 200_000, "{clip:?}"),
+                Audio::Aac | Audio::Opus => assert!(published.audio.len() > 1200, "{clip:?}"),
+            }
+        }
+    }
+}
