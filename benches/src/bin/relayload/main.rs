@@ -12,17 +12,15 @@ use clap::{Args, Parser, Subcommand};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 mod compare;
-mod media;
 mod null;
 mod procfs;
 mod publisher;
 mod reader;
-mod rtsp;
 mod run;
 mod server;
 mod stats;
 
-use rtsp::Target;
+use easydarwin_benches::handshake::Target;
 use run::Load;
 use server::Server;
 

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::media::{self, FRAME_RATE, FrameMaker};
-use super::rtsp::{self, Target};
+use easydarwin_benches::handshake::{self, Target};
+use easydarwin_benches::synthetic::{self, FRAME_RATE, FrameMaker};
 
 /// Running publishers.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ impl Publishers {
     pub fn start(target: &Target, streams: usize, bitrate: u64) -> io::Result<Self> {
         let mut sources = Vec::with_capacity(streams);
         for stream in 0..streams {
-            let tcp = rtsp::publish(target, stream)?;
+            let tcp = handshake::publish(target, stream)?;
             tcp.set_write_timeout(Some(Duration::from_secs(10)))?;
             sources.push((tcp, FrameMaker::new(bitrate, 0x1000 + stream as u32)));
         }
@@ -58,7 +58,7 @@ fn pace(mut sources: Vec<(TcpStream, FrameMaker)>, stop: &AtomicBool) -> io::Res
                 thread::sleep(wait);
             }
             due += step;
-            maker.next_frame(media::wall_ns(), &mut frame);
+            maker.next_frame(synthetic::wall_ns(), &mut frame);
             tcp.write_all(&frame)?;
         }
     }

@@ -13,8 +13,9 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt, sockopt};
 use nix::sys::time::TimeSpec;
 
-use super::media::{self, probe};
-use super::rtsp::Joined;
+use easydarwin_benches::handshake::Joined;
+use easydarwin_benches::synthetic::{self, probe};
+
 use super::stats::Histogram;
 
 const SCRATCH: usize = 512 * 1024;
@@ -260,5 +261,5 @@ fn receive<F: AsFd + AsRawFd>(socket: &F, buffer: &mut [u8]) -> nix::Result<(usi
         }
         _ => None,
     });
-    Ok((message.bytes, stamp.unwrap_or_else(media::wall_ns)))
+    Ok((message.bytes, stamp.unwrap_or_else(synthetic::wall_ns)))
 }

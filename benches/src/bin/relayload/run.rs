@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::media::probe;
 use super::procfs;
 use super::publisher::Publishers;
 use super::reader::Readers;
-use super::rtsp::{self, Joined, Target};
+use easydarwin_benches::handshake::{self, Joined, Target};
+use easydarwin_benches::synthetic::probe;
+
 use super::stats::Histogram;
 
 /// What is put on the server.
@@ -80,11 +81,11 @@ pub fn run(target: &Target, pid: u32, load: &Load) -> io::Result<Figures> {
     let mut readers = Readers::start(load.reader_threads)?;
     for index in 0..load.streams * load.readers {
         let stream = index % load.streams;
-        readers.add(stream, rtsp::play(target, stream, load.udp)?)?;
+        readers.add(stream, handshake::play(target, stream, load.udp)?)?;
     }
     let mut stalled = Vec::new();
     for index in 0..load.stalled {
-        stalled.push(rtsp::play(target, index % load.streams, false)?);
+        stalled.push(handshake::play(target, index % load.streams, false)?);
     }
     // Two groups of pictures: the start bursts are over, buffers and clocks have settled.
     thread::sleep(Duration::from_secs(3));
@@ -168,7 +169,7 @@ impl Joiner {
             while !flag.load(Ordering::Relaxed) {
                 thread::sleep(pause);
                 let start = Instant::now();
-                let joined = rtsp::play(&target, stream % load.streams, false)?;
+                let joined = handshake::play(&target, stream % load.streams, false)?;
                 wait_for_key_frame(joined)?;
                 times.add(start.elapsed());
                 stream += 1;

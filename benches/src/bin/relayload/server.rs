@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use super::rtsp::Target;
+use easydarwin_benches::handshake::Target;
 
 /// A server process and where it listens.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
-use super::media;
+use crate::synthetic;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -13,6 +13,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub enum Target {
     /// An RTSP server and the path to which the stream's number is appended.
     Rtsp { addr: SocketAddr, prefix: String },
+    /// An RTSP server and one path, whatever the stream's number.
+    Path { addr: SocketAddr, path: String },
     /// A null relay.
     Null { addr: SocketAddr },
 }
@@ -21,6 +23,7 @@ impl Target {
     fn url(&self, stream: usize) -> String {
         match self {
             Target::Rtsp { addr, prefix } => format!("rtsp://{addr}/{prefix}{stream}"),
+            Target::Path { addr, path } => format!("rtsp://{addr}/{path}"),
             Target::Null { addr } => format!("null://{addr}/{stream}"),
         }
     }
@@ -140,10 +143,10 @@ pub fn publish(target: &Target, stream: usize) -> io::Result<TcpStream> {
             tcp.write_all(format!("P {stream}\n").as_bytes())?;
             return Ok(tcp);
         }
-        Target::Rtsp { addr, .. } => *addr,
+        Target::Rtsp { addr, .. } | Target::Path { addr, .. } => *addr,
     };
     let mut dialog = Dialog::connect(addr)?;
-    dialog.request("ANNOUNCE", &url, "", &media::sdp())?;
+    dialog.request("ANNOUNCE", &url, "", &synthetic::sdp())?;
     dialog.request(
         "SETUP",
         &format!("{url}/streamid=0"),
@@ -173,7 +176,7 @@ pub fn play(target: &Target, stream: usize, udp: bool) -> io::Result<Joined> {
                 udp: sockets,
             });
         }
-        Target::Rtsp { addr, .. } => *addr,
+        Target::Rtsp { addr, .. } | Target::Path { addr, .. } => *addr,
     };
     let mut dialog = Dialog::connect(addr)?;
     let (head, sdp) = dialog.request("DESCRIBE", &url, "Accept: application/sdp\r\n", "")?;
