@@ -1,5 +1,6 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use thiserror::Error;
 
@@ -11,7 +12,10 @@ const TRACK_NAMES: [&str; 4] = ["trackID", "streamid", "stream", "track"];
 /// Players put `trackID=N` behind the path or behind the query and slashes anywhere; all of that
 /// is gone from [`path`](Self::path) and [`query`](Self::query).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RequestUri {
+pub struct RequestUri(Arc<Parts>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Parts {
     raw: String,
     scheme: String,
     authority: String,
@@ -76,7 +80,7 @@ impl RequestUri {
         let (written_path, path_track) = cut_track(path);
         let written_path = written_path.trim_start_matches('/');
         let path = decode(written_path).into_owned();
-        Ok(Self {
+        Ok(Self(Arc::new(Parts {
             scheme: scheme.to_ascii_lowercase(),
             authority: authority.to_owned(),
             written_path: encode_non_ascii(written_path),
@@ -86,41 +90,42 @@ impl RequestUri {
             full_path,
             full_query,
             raw: raw.to_owned(),
-        })
+        })))
     }
 
     /// As the client sent it.
     pub fn raw(&self) -> &str {
-        &self.raw
+        &self.0.raw
     }
 
     /// The stream's path: percent-decoded, without track, without slashes at either end.
     pub fn path(&self) -> &str {
-        &self.path
+        &self.0.path
     }
 
     /// The query without track, as the client wrote it.
     pub fn query(&self) -> Option<&str> {
-        self.query.as_deref()
+        self.0.query.as_deref()
     }
 
     /// Path and query, as `StreamPath::parse` takes them.
     pub fn path_and_query(&self) -> String {
-        match &self.query {
-            Some(query) => format!("{}?{query}", self.path),
-            None => self.path.clone(),
+        match &self.0.query {
+            Some(query) => format!("{}?{query}", self.0.path),
+            None => self.0.path.clone(),
         }
     }
 
     /// The track that the URI names by one of the usual forms (`trackID=N`, `streamid=N`,
     /// `stream=N`).
     pub fn track(&self) -> Option<usize> {
-        self.track
+        self.0.track
     }
 
     /// The value of `token=` in the query, percent-decoded.
     pub fn token(&self) -> Option<Cow<'_, str>> {
-        self.query
+        self.0
+            .query
             .as_deref()?
             .split('&')
             .find_map(|pair| pair.strip_prefix("token="))
@@ -148,36 +153,37 @@ impl RequestUri {
         if let Some(track) = declared {
             return Some(Target::Track(track));
         }
-        if self.path != base.path {
+        if self.0.path != base.0.path {
             return None;
         }
-        Some(self.track.map_or(Target::Stream, Target::Track))
+        Some(self.0.track.map_or(Target::Stream, Target::Track))
     }
 
     fn is_track(&self, base: &Self, control: &str) -> bool {
         if control.contains("://") {
             return Self::parse(control, "").is_ok_and(|control| {
-                control.full_path == self.full_path
-                    && control.full_query == self.full_query
-                    && control.full_path != base.path
+                control.0.full_path == self.0.full_path
+                    && control.0.full_query == self.0.full_query
+                    && control.0.full_path != base.0.path
             });
         }
         let control = decode(control.trim_matches('/'));
         if control.is_empty() || control == "*" {
             return false;
         }
-        let behind_path = if base.path.is_empty() {
-            Some(self.full_path.as_str())
+        let behind_path = if base.0.path.is_empty() {
+            Some(self.0.full_path.as_str())
         } else {
-            self.full_path
-                .strip_prefix(base.path.as_str())
+            self.0
+                .full_path
+                .strip_prefix(base.0.path.as_str())
                 .and_then(|rest| rest.strip_prefix('/'))
         };
         if behind_path == Some(&*control) {
             return true;
         }
-        self.full_path == base.path
-            && self.full_query.as_deref().is_some_and(|query| {
+        self.0.full_path == base.0.path
+            && self.0.full_query.as_deref().is_some_and(|query| {
                 decode(query)
                     .strip_suffix(&*control)
                     .is_some_and(|rest| rest.ends_with('/'))
@@ -185,13 +191,13 @@ impl RequestUri {
     }
 
     fn write(&self, last: &str) -> String {
-        let mut url = format!("{}://{}/", self.scheme, self.authority);
-        if !self.written_path.is_empty() {
-            url.push_str(&self.written_path);
+        let mut url = format!("{}://{}/", self.0.scheme, self.0.authority);
+        if !self.0.written_path.is_empty() {
+            url.push_str(&self.0.written_path);
             url.push('/');
         }
         url.push_str(last);
-        if let Some(query) = &self.query {
+        if let Some(query) = &self.0.query {
             url.push('?');
             url.push_str(&encode_non_ascii(query));
         }
