@@ -15,6 +15,7 @@ pub mod sdp;
 mod track;
 mod unit;
 
+pub(crate) use bits::BitReader;
 pub use bits::BitstreamError;
 pub use dts::{DecodeTime, DtsEstimator};
 pub use track::{

@@ -11,6 +11,7 @@ mod inspect;
 pub mod interop;
 mod packet;
 mod packetize;
+mod pieces;
 mod reception;
 mod reorder;
 pub mod rtcp;

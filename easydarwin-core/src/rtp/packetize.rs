@@ -1,11 +1,17 @@
 use thiserror::Error;
 
-use super::PacketRun;
-use crate::media::{AccessUnit, Track};
+use super::packet::MIN_HEADER_LEN;
+use super::run::PacketRun;
+use crate::media::aac::AudioSpecificConfig;
+use crate::media::{AacParams, AccessUnit, Codec, Track};
 
 /// Largest RTP payload by default, in bytes: what UDP readers get untouched in a 1500-byte
 /// network, tunnels included.
 pub const DEFAULT_MAX_PAYLOAD: usize = 1400;
+/// Smallest payload limit that is followed: below, fragmentation would be mostly headers.
+const LEAST_MAX_PAYLOAD: usize = 64;
+/// Largest payload whatever the limit: the 16-bit length of interleaving.
+const MOST_MAX_PAYLOAD: usize = 65_535 - MIN_HEADER_LEN;
 
 /// Identity and limits of a [`Packetizer`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,20 +50,74 @@ pub enum PacketizeError {
     /// A NAL unit shorter than its header.
     #[error("NAL unit of {0} bytes has no header")]
     ShortNal(usize),
+    /// A NAL unit type that the payload format uses for its own structures.
+    #[error("NAL unit type {0} cannot be carried in RTP")]
+    ReservedNal(u8),
 }
 
 /// Makes RTP packets of access units. Nothing is dropped or put in another order; no allocation
 /// once the run has grown to its size.
 #[derive(Debug, Clone)]
 pub struct Packetizer {
-    config: PacketizerConfig,
+    format: Format,
+    max_payload: usize,
+    channel: u8,
+    payload_type: u8,
+    ssrc: u32,
+    sequence: u16,
+    packets: u32,
+    octets: u32,
+}
+
+#[derive(Debug, Clone)]
+enum Format {
+    H264,
+    H265,
+    Aac {
+        params: AacParams,
+        /// Ticks of a frame.
+        frame_ticks: u32,
+    },
+    /// One byte a sample and channel.
+    G711 {
+        channels: u16,
+    },
+    /// One packet per element.
+    Opaque {
+        marker: bool,
+    },
 }
 
 impl Packetizer {
-    /// For access units of this track. Codecs that are not understood are sent one packet per element of
-    /// [`AccessUnit::data`], which is an RTP payload then.
-    pub fn new(_track: &Track, config: PacketizerConfig) -> Self {
-        Self { config }
+    /// For access units of this track. Codecs that are not understood are sent one packet per
+    /// element of [`AccessUnit::data`], which is an RTP payload then.
+    pub fn new(track: &Track, config: PacketizerConfig) -> Self {
+        let format = match &track.codec {
+            Codec::H264(_) => Format::H264,
+            Codec::H265(_) => Format::H265,
+            Codec::Aac(params) => Format::Aac {
+                params: params.clone(),
+                frame_ticks: frame_ticks(params, track.clock_rate),
+            },
+            Codec::G711(_) => Format::G711 {
+                channels: track.channels.max(1),
+            },
+            // The marker begins a talk spurt there (RFC 7587, 4.1), which nobody can tell.
+            Codec::Opus => Format::Opaque { marker: false },
+            Codec::Other => Format::Opaque { marker: true },
+        };
+        Self {
+            format,
+            max_payload: config
+                .max_payload
+                .clamp(LEAST_MAX_PAYLOAD, MOST_MAX_PAYLOAD),
+            channel: config.channel,
+            payload_type: config.payload_type & 0x7f,
+            ssrc: config.ssrc,
+            sequence: config.first_sequence,
+            packets: 0,
+            octets: 0,
+        }
     }
 
     /// Appends the packets of one access unit to `run`.
@@ -66,20 +126,194 @@ impl Packetizer {
     /// When it cannot be expressed in the payload format; nothing is appended then.
     pub fn packetize(
         &mut self,
-        _unit: &AccessUnit,
-        _rtp_time: u32,
-        _run: &mut PacketRun,
+        unit: &AccessUnit,
+        rtp_time: u32,
+        run: &mut PacketRun,
     ) -> Result<(), PacketizeError> {
-        todo!("{:?}", self.config)
+        self.check(unit)?;
+        let last = unit.data.len().saturating_sub(1);
+        match &self.format {
+            Format::H264 => {
+                for (index, nal) in unit.data.iter().enumerate() {
+                    self.push_h264(nal, rtp_time, index == last, run);
+                }
+            }
+            Format::H265 => {
+                for (index, nal) in unit.data.iter().enumerate() {
+                    self.push_h265(nal, rtp_time, index == last, run);
+                }
+            }
+            Format::Aac {
+                params,
+                frame_ticks,
+            } => {
+                let widths = (params.size_length, params.index_length);
+                let frame_ticks = *frame_ticks;
+                let mut time = rtp_time;
+                for frame in &unit.data {
+                    self.push_aac(frame, widths, time, run);
+                    time = time.wrapping_add(frame_ticks);
+                }
+            }
+            Format::G711 { channels } => self.push_samples(unit, *channels, rtp_time, run),
+            Format::Opaque { marker } => {
+                let marker = *marker;
+                for (index, payload) in unit.data.iter().enumerate() {
+                    self.push(rtp_time, marker && index == last, [payload, &[]], run);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Sequence number of the next packet.
     pub fn next_sequence(&self) -> u16 {
-        todo!()
+        self.sequence
     }
 
     /// Packets and payload bytes sent so far, as sender reports count them.
     pub fn sent(&self) -> (u32, u32) {
-        todo!()
+        (self.packets, self.octets)
     }
+
+    /// Everything that could fail, before anything is appended.
+    fn check(&self, unit: &AccessUnit) -> Result<(), PacketizeError> {
+        for part in &unit.data {
+            match &self.format {
+                Format::H264 => match part.first().map(|first| first & 0x1f) {
+                    None => return Err(PacketizeError::ShortNal(0)),
+                    Some(kind @ (0 | 24..)) => return Err(PacketizeError::ReservedNal(kind)),
+                    Some(_) => {}
+                },
+                Format::H265 => match **part {
+                    [first, _, ..] if first >> 1 & 0x3f >= 48 => {
+                        return Err(PacketizeError::ReservedNal(first >> 1 & 0x3f));
+                    }
+                    [_, _, ..] => {}
+                    _ => return Err(PacketizeError::ShortNal(part.len())),
+                },
+                Format::Aac { params, .. } => {
+                    let limit = 1_u64 << params.size_length.min(32);
+                    if u64::try_from(part.len()).unwrap_or(u64::MAX) >= limit {
+                        return Err(PacketizeError::TooLarge(part.len()));
+                    }
+                }
+                Format::G711 { .. } => {}
+                Format::Opaque { .. } => {
+                    if part.len() > MOST_MAX_PAYLOAD {
+                        return Err(PacketizeError::TooLarge(part.len()));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Single NAL unit packet or FU-A (RFC 6184, 5.6 and 5.8).
+    fn push_h264(&mut self, nal: &[u8], time: u32, last: bool, run: &mut PacketRun) {
+        const FU_A: u8 = 28;
+        let Some((&header, body)) = nal.split_first() else {
+            return;
+        };
+        if nal.len() <= self.max_payload {
+            self.push(time, last, [nal, &[]], run);
+            return;
+        }
+        for (fragment, flags) in fragments(body, self.max_payload - 2) {
+            let prefix = [(header & 0xe0) | FU_A, flags | (header & 0x1f)];
+            let marker = last && flags & FU_END != 0;
+            self.push(time, marker, [&prefix, fragment], run);
+        }
+    }
+
+    /// Single NAL unit packet or fragmentation unit (RFC 7798, 4.4.1 and 4.4.3).
+    fn push_h265(&mut self, nal: &[u8], time: u32, last: bool, run: &mut PacketRun) {
+        const FRAGMENTATION: u8 = 49;
+        let Some((&[first, second], body)) = nal.split_first_chunk::<2>() else {
+            return;
+        };
+        if nal.len() <= self.max_payload {
+            self.push(time, last, [nal, &[]], run);
+            return;
+        }
+        for (fragment, flags) in fragments(body, self.max_payload - 3) {
+            let kind = (first >> 1) & 0x3f;
+            let prefix = [(first & 0x81) | (FRAGMENTATION << 1), second, flags | kind];
+            let marker = last && flags & FU_END != 0;
+            self.push(time, marker, [&prefix, fragment], run);
+        }
+    }
+
+    /// One frame in one packet, or a fragment of one (RFC 3640, 3.2.3).
+    fn push_aac(&mut self, frame: &[u8], widths: (u8, u8), time: u32, run: &mut PacketRun) {
+        let (size_length, index_length) = (u32::from(widths.0), u32::from(widths.1));
+        let bits = size_length + index_length;
+        let size = u64::try_from(frame.len()).unwrap_or(0);
+        // AU-headers-length in bits, then size and an index of 0, from the top. Both fields have
+        // at most 32 bits, so the header has at most eight bytes.
+        let header = (size << index_length.min(32)) << 64_u32.saturating_sub(bits).min(63);
+        let [h0, h1, h2, h3, h4, h5, h6, h7] = header.to_be_bytes();
+        let [b0, b1] = u16::try_from(bits).unwrap_or(0).to_be_bytes();
+        let section = [b0, b1, h0, h1, h2, h3, h4, h5, h6, h7];
+        let used = 2 + usize::try_from(bits.div_ceil(8)).unwrap_or(8);
+        let section = section.get(..used).unwrap_or(&section);
+        for (fragment, flags) in fragments(frame, self.max_payload - section.len()) {
+            self.push(time, flags & FU_END != 0, [section, fragment], run);
+        }
+    }
+
+    /// Samples can be cut anywhere.
+    fn push_samples(&mut self, unit: &AccessUnit, channels: u16, time: u32, run: &mut PacketRun) {
+        let width = usize::from(channels);
+        let most = (self.max_payload / width).max(1) * width;
+        let mut time = time;
+        for part in &unit.data {
+            for samples in part.chunks(most) {
+                self.push(time, false, [samples, &[]], run);
+                let count = u32::try_from(samples.len() / width).unwrap_or(0);
+                time = time.wrapping_add(count);
+            }
+        }
+    }
+
+    fn push(&mut self, time: u32, marker: bool, parts: [&[u8]; 2], run: &mut PacketRun) {
+        let [first, second] = parts;
+        let [s0, s1] = self.sequence.to_be_bytes();
+        let [t0, t1, t2, t3] = time.to_be_bytes();
+        let [c0, c1, c2, c3] = self.ssrc.to_be_bytes();
+        let marker_type = (u8::from(marker) << 7) | self.payload_type;
+        let header = [0x80, marker_type, s0, s1, t0, t1, t2, t3, c0, c1, c2, c3];
+        run.push_parts(self.channel, &header, parts);
+        self.sequence = self.sequence.wrapping_add(1);
+        self.packets = self.packets.wrapping_add(1);
+        let octets = u32::try_from(first.len() + second.len()).unwrap_or(0);
+        self.octets = self.octets.wrapping_add(octets);
+    }
+}
+
+/// Bits of an FU header, the same in H.264 and H.265.
+const FU_START: u8 = 0x80;
+const FU_END: u8 = 0x40;
+
+/// Cuts into pieces of at most `most` bytes with their start and end flags; at least one piece.
+fn fragments(body: &[u8], most: usize) -> impl Iterator<Item = (&[u8], u8)> {
+    let mut rest = Some(body);
+    let mut flags = FU_START;
+    std::iter::from_fn(move || {
+        let body = rest?;
+        let (fragment, after) = body.split_at(most.max(1).min(body.len()));
+        rest = (!after.is_empty()).then_some(after);
+        let end = if rest.is_none() { FU_END } else { 0 };
+        Some((fragment, std::mem::take(&mut flags) | end))
+    })
+}
+
+/// Ticks of an AAC frame; the RTP clock may be that of the extension, twice the core's.
+pub(super) fn frame_ticks(params: &AacParams, clock_rate: u32) -> u32 {
+    const USUAL: u32 = 1024;
+    AudioSpecificConfig::parse(&params.config).map_or(USUAL, |config| {
+        let ticks = u64::from(config.frame_length) * u64::from(clock_rate)
+            / u64::from(config.sample_rate).max(1);
+        u32::try_from(ticks).unwrap_or(USUAL)
+    })
 }

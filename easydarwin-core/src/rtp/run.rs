@@ -96,33 +96,4 @@ impl PacketRun {
         self.count += 1;
         true
     }
-
-    /// Sets the marker bit of the packet that begins (with its `$`) at this offset.
-    pub(super) fn set_marker_at(&mut self, offset: usize) {
-        // `$`, channel, two bytes of length, first byte of RTP: the marker is in the next.
-        if let Some(byte) = self.buffer.get_mut(offset + 5) {
-            *byte |= 0x80;
-        }
-    }
-
-    /// Bytes so far: the offset of the packet appended next.
-    pub(super) fn end(&self) -> usize {
-        self.buffer.len()
-    }
-
-    /// Appends bytes to the packet that begins at this offset and is the last one.
-    pub(super) fn extend_last(&mut self, offset: usize, parts: [&[u8]; 2]) -> bool {
-        let [first, second] = parts;
-        let len = self.buffer.len() - offset.min(self.buffer.len()) + first.len() + second.len();
-        let Some(Ok(len)) = len.checked_sub(4).map(u16::try_from) else {
-            return false;
-        };
-        let Some(field) = self.buffer.get_mut(offset + 2..offset + 4) else {
-            return false;
-        };
-        field.copy_from_slice(&len.to_be_bytes());
-        self.buffer.extend_from_slice(first);
-        self.buffer.extend_from_slice(second);
-        true
-    }
 }
