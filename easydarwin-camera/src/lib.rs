@@ -26,8 +26,10 @@
 //! ```
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+pub mod engine;
 pub mod source;
 
+mod backoff;
 mod camera;
 mod civil;
 

@@ -56,6 +56,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     });
 
     // Ends pushes with TEARDOWN before it returns.
-    camera.run(shutdown_signal()?).await;
+    camera
+        .run(async {
+            if let Err(error) = shutdown_signal().await {
+                tracing::error!(%error, "cannot listen for signals");
+            }
+        })
+        .await;
     Ok(())
 }

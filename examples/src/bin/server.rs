@@ -74,6 +74,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     });
 
     println!("ready: rtsp://{}/ and http://{}/", args.rtsp, args.http);
-    server.run(shutdown_signal()?).await?;
+    server
+        .run(async {
+            if let Err(error) = shutdown_signal().await {
+                tracing::error!(%error, "cannot listen for signals");
+            }
+        })
+        .await?;
     Ok(())
 }

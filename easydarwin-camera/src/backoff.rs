@@ -1,0 +1,95 @@
+use std::time::{Duration, Instant};
+
+/// First upper bound of a wait.
+const FIRST: Duration = Duration::from_secs(1);
+/// Upper bound of a wait in the first minutes: a server that was restarted gets its cameras back
+/// soon, but not all in the same moment.
+const CAP: Duration = Duration::from_secs(15);
+/// Upper bound later on.
+const LATE_CAP: Duration = Duration::from_secs(60);
+/// When 'later on' begins.
+const LATE: Duration = Duration::from_secs(600);
+/// Shortest wait, so that a server which refuses at once is not asked all the time.
+const FLOOR: Duration = Duration::from_millis(100);
+
+/// Waits between tries: doubled upper bounds, of which a random part is waited ('full jitter').
+#[derive(Debug, Clone)]
+pub(crate) struct Backoff {
+    random: u64,
+    attempts: u32,
+    failing_since: Option<Instant>,
+}
+
+impl Backoff {
+    /// Any seed will do as long as cameras have different ones.
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            random: seed,
+            attempts: 0,
+            failing_since: None,
+        }
+    }
+
+    /// How long to wait after this failure.
+    pub(crate) fn next(&mut self, now: Instant) -> Duration {
+        let since = *self.failing_since.get_or_insert(now);
+        let cap = if now.saturating_duration_since(since) < LATE {
+            CAP
+        } else {
+            LATE_CAP
+        };
+        let bound = FIRST.saturating_mul(1 << self.attempts.min(16)).min(cap);
+        self.attempts = self.attempts.saturating_add(1);
+        let bound = u64::try_from(bound.as_millis()).unwrap_or(u64::MAX);
+        Duration::from_millis(self.draw() % bound.max(1)).max(FLOOR)
+    }
+
+    /// Tries since the last success.
+    pub(crate) fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
+    /// After a success that lasted.
+    pub(crate) fn reset(&mut self) {
+        self.attempts = 0;
+        self.failing_since = None;
+    }
+
+    /// SplitMix64: spread is all that is needed here, not secrecy.
+    fn draw(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.random;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_to_their_caps() {
+        let start = Instant::now();
+        for seed in 0..200 {
+            let mut backoff = Backoff::new(seed);
+            for bound in [1, 2, 4, 8, 15, 15] {
+                let wait = backoff.next(start);
+                assert!(wait >= FLOOR && wait <= Duration::from_secs(bound));
+            }
+            let later = start + LATE + Duration::from_secs(1);
+            assert!(backoff.next(later) <= LATE_CAP);
+            backoff.reset();
+            assert!(backoff.next(later) <= FIRST);
+        }
+        let waits: Vec<_> = (0..200)
+            .map(|seed| {
+                let mut backoff = Backoff::new(seed);
+                (0..6).map(|_| backoff.next(start)).last().unwrap()
+            })
+            .collect();
+        let mean = waits.iter().sum::<Duration>() / 200;
+        assert!(mean > CAP / 3 && mean < CAP * 2 / 3, "{mean:?}");
+    }
+}

@@ -1,0 +1,81 @@
+use std::fmt;
+use std::time::Duration;
+
+use easydarwin_core::protocol::TerminalType;
+use easydarwin_core::protocol::login::DeviceKey;
+
+/// Who the device is and how it talks to the CMS. Durations have the protocol's defaults.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct EngineConfig {
+    /// 1 to 64 of `A-Z a-z 0-9 _ -`.
+    pub serial: String,
+    /// Shown in device lists.
+    pub name: String,
+    /// Shown in device lists; free text for grouping.
+    pub tag: String,
+    /// What it proves its identity with.
+    pub credential: Credential,
+    /// What it runs on. Default `Linux`.
+    pub terminal: TerminalType,
+    /// Channels that can be asked for, from 1. More than one make it a recorder to the CMS.
+    pub channels: Vec<u32>,
+    /// Time between two registers when the CMS does not say. Default 30 s.
+    pub keep_alive: Duration,
+    /// After this time without a byte from the CMS the connection is given up. Default 90 s.
+    pub silence: Duration,
+    /// How long a login may take. Default 20 s.
+    pub login_timeout: Duration,
+    /// Time between two snapshots of a channel; the first is taken at once. Default 180 s.
+    pub snapshot_interval: Duration,
+    /// How long the embedder may take for a command before 408 is answered. Default 10 s.
+    pub command_timeout: Duration,
+    /// Makes this camera wait other times than its neighbours; any number.
+    pub seed: u64,
+}
+
+impl EngineConfig {
+    /// A camera with channel 1.
+    pub fn new(serial: impl Into<String>, credential: Credential) -> Self {
+        let serial = serial.into();
+        Self {
+            name: serial.clone(),
+            tag: String::new(),
+            serial,
+            credential,
+            terminal: TerminalType::Linux,
+            channels: vec![1],
+            keep_alive: Duration::from_secs(30),
+            silence: Duration::from_secs(90),
+            login_timeout: Duration::from_secs(20),
+            snapshot_interval: Duration::from_secs(180),
+            command_timeout: Duration::from_secs(10),
+            seed: 0,
+        }
+    }
+}
+
+/// What a device proves its identity with. `Debug` shows no secret.
+#[derive(Clone)]
+pub enum Credential {
+    /// The key that the CMS generated: proven, never sent.
+    Key(DeviceKey),
+    /// A token in the old manner: sent in plain with every register.
+    Token(String),
+}
+
+impl Credential {
+    /// The key as the CMS gave it, for this serial.
+    pub fn key(key: &str, serial: &str) -> Self {
+        Self::Key(DeviceKey::new(key, serial))
+    }
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Key(_) => "Key(hidden)",
+            Self::Token(_) => "Token(hidden)",
+        })
+    }
+}

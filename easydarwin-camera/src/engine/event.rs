@@ -1,0 +1,119 @@
+use std::fmt;
+
+use easydarwin_core::protocol::{ErrorNum, PresetRequest, PtzRequest, TalkbackRequest};
+
+/// What the engine wants the shell to do, or to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EngineEvent {
+    /// Connect to the CMS, then call [`connected`](super::CameraEngine::connected) or
+    /// [`disconnected`](super::CameraEngine::disconnected).
+    Connect {
+        /// Tries since the last success, for choosing among several addresses.
+        attempt: u32,
+    },
+    /// Close the connection to the CMS; it will be asked for again.
+    Disconnect(DisconnectReason),
+    /// The CMS took the registration.
+    Registered {
+        /// The CMS proved that it knows this device's key.
+        proven: bool,
+        /// Generation of the lease, if it told.
+        generation: Option<u64>,
+    },
+    /// Push this channel, also instead of a push to elsewhere that is going on. With the URL of
+    /// the push that is going on it brings a new token.
+    StartPush(PushTarget),
+    /// Push this channel no longer.
+    StopPush {
+        /// Channel, from 1.
+        channel: u32,
+    },
+    /// Take a picture and give it to [`snapshot`](super::CameraEngine::snapshot).
+    TakeSnapshot {
+        /// Channel, from 1.
+        channel: u32,
+    },
+    /// The CMS's answer to a snapshot.
+    SnapshotAnswered {
+        /// Channel, from 1.
+        channel: u32,
+        /// 200 when it was taken.
+        error: ErrorNum,
+    },
+    /// Do something and answer with [`reply`](super::CameraEngine::reply).
+    Command {
+        /// For the answer.
+        id: CommandId,
+        /// What to do.
+        command: Command,
+    },
+}
+
+/// Where to push a channel. `Debug` does not show the token.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PushTarget {
+    /// Channel, from 1.
+    pub channel: u32,
+    /// `rtsp://…` without token.
+    pub url: String,
+    /// For `Authorization: Bearer`.
+    pub token: Option<String>,
+    /// Generation of the push, if the CMS told.
+    pub generation: Option<u64>,
+}
+
+impl fmt::Debug for PushTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PushTarget")
+            .field("channel", &self.channel)
+            .field("url", &self.url)
+            .field("token", &self.token.is_some())
+            .field("generation", &self.generation)
+            .finish()
+    }
+}
+
+/// Names a command until it is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CommandId(pub(super) u64);
+
+/// What a client wants the device to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Command {
+    /// Move, zoom, focus.
+    Ptz(PtzRequest),
+    /// Preset positions.
+    Preset(PresetRequest),
+    /// Sound for the loudspeaker.
+    Talkback(TalkbackRequest),
+}
+
+/// Why a connection to the CMS is given up.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DisconnectReason {
+    /// The CMS refused the login; check serial and secret.
+    #[error("the CMS refused the login: {0}")]
+    Refused(ErrorNum),
+    /// The CMS could not prove that it knows this device's key: it may be somebody else.
+    #[error("the CMS did not prove that it knows this device's key")]
+    ServerProof,
+    /// The login took too long.
+    #[error("the CMS did not answer the login in time")]
+    LoginTimeout,
+    /// Nothing came from the CMS.
+    #[error("nothing came from the CMS for too long")]
+    Silence,
+    /// A keep-alive was answered with an error.
+    #[error("the CMS ended the registration: {0}")]
+    LeaseLost(ErrorNum),
+    /// Its bytes are no messages.
+    #[error("the CMS sent what is no message: {0}")]
+    Framing(String),
+    /// It asks faster than it takes the answers.
+    #[error("the CMS does not take our answers")]
+    OutputFull,
+}
