@@ -131,7 +131,7 @@ impl Sps {
     /// Time of a frame in ticks of `clock_rate`, if the VUI tells.
     pub fn frame_ticks(&self, clock_rate: u32) -> Option<i64> {
         let (units, scale) = self.timing?;
-        let ticks = u64::from(units) * 2 * u64::from(clock_rate) / u64::from(scale).max(1);
+        let ticks = u128::from(units) * 2 * u128::from(clock_rate) / u128::from(scale).max(1);
         i64::try_from(ticks).ok().filter(|&ticks| ticks > 0)
     }
 }
@@ -321,4 +321,109 @@ fn skip_hrd(bits: &mut BitReader<'_>) -> Result<(), BitstreamError> {
         bits.flag("cbr_flag")?;
     }
     bits.skip(20, "hrd delay lengths")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::media::base64::tests::hex;
+
+    /// Parameter sets that x264 wrote, with what ffprobe says of the streams.
+    #[test]
+    fn parameter_sets_of_x264() {
+        for (sps, codec, size, reorder, ticks) in [
+            // The clip: Main, 25 fps, no B-frames.
+            (
+                "674d401fda014016ec0440000003004000000c83c60ca8",
+                "avc1.4d401f",
+                (1280, 720),
+                0,
+                3600,
+            ),
+            (
+                "6742c00dd90150878888c044000003000400000300c83c50a920",
+                "avc1.42c00d",
+                (322, 242),
+                0,
+                3600,
+            ),
+            (
+                "674d400deca0a843c4446022000003000200000300641e28532c",
+                "avc1.4d400d",
+                (322, 242),
+                2,
+                3600,
+            ),
+            (
+                "6764000dacd94150878888c044000003000400000300c83c50a658",
+                "avc1.64000d",
+                (322, 242),
+                2,
+                3600,
+            ),
+            // Interlaced, 29.97 frames.
+            (
+                "67640028acd940780227e5c04400000fa40003a9803c60c658",
+                "avc1.640028",
+                (1920, 1080),
+                2,
+                3003,
+            ),
+            // 4:4:4.
+            (
+                "67f4000d919b28283f6022000003000200000300641e28532c",
+                "avc1.f4000d",
+                (320, 240),
+                2,
+                3600,
+            ),
+        ] {
+            let parsed = Sps::parse(&hex(sps)).unwrap();
+            assert_eq!(parsed.codec_string(), codec);
+            assert_eq!((parsed.width, parsed.height), size, "{codec}");
+            assert_eq!(parsed.max_num_reorder_frames, Some(reorder), "{codec}");
+            assert_eq!(parsed.frame_ticks(90_000), Some(ticks), "{codec}");
+        }
+        assert_eq!(pps_id(&hex("68ef3c80")), Some(0));
+    }
+
+    #[test]
+    fn every_cut_of_a_parameter_set_is_an_error_or_lacks_the_vui() {
+        let sps = hex("6764000dacd94150878888c044000003000400000300c83c50a658");
+        for len in 0..sps.len() - 2 {
+            if let Ok(parsed) = Sps::parse(&sps[..len]) {
+                assert_eq!((parsed.width, parsed.height), (322, 242));
+                assert_eq!(parsed.max_num_reorder_frames, None);
+            }
+        }
+    }
+
+    #[test]
+    fn another_nal_unit_is_no_sps() {
+        let wrong = BitstreamError::WrongKind("H.264 SPS");
+        assert_eq!(Sps::parse(&hex("68ef3c80")), Err(wrong));
+        assert_eq!(Sps::parse(&[]), Err(wrong));
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
+            let mut nal = vec![0x67];
+            nal.extend_from_slice(&bytes);
+            if let Ok(sps) = Sps::parse(&nal) {
+                prop_assert!(sps.width > 0 && sps.height > 0);
+                let _ = sps.frame_ticks(u32::MAX);
+            }
+            let _ = pps_id(&bytes);
+        }
+
+        #[test]
+        fn damaged_parameter_sets_never_panic(at in 1..26_usize, byte in any::<u8>()) {
+            let mut sps = hex("6764000dacd94150878888c044000003000400000300c83c50a658");
+            sps[at] = byte;
+            let _ = Sps::parse(&sps);
+        }
+    }
 }

@@ -321,3 +321,72 @@ fn skip_reference_sets(bits: &mut BitReader<'_>) -> Result<(), BitstreamError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::media::base64::tests::hex;
+
+    const MAIN: &str = "42010101600000030090000003000003005da007d2008e7c996566924caf01680800000300\
+                        0800000300c840";
+    const MAIN_10: &str = "42010102200000030090000003000003005aa0050201e1365959a49395e02d0100000300\
+                           01000003001908";
+
+    /// Parameter sets that x265 wrote, with what ffprobe says of the streams.
+    #[test]
+    fn parameter_sets_of_x265() {
+        for (sps, codec, size, depth) in [
+            (MAIN, "hvc1.1.6.L93.90", (1000, 562), 8),
+            (MAIN_10, "hvc1.2.4.L90.90", (640, 480), 10),
+        ] {
+            let parsed = Sps::parse(&hex(sps)).unwrap();
+            assert_eq!(parsed.codec_string(), codec);
+            assert_eq!((parsed.width, parsed.height), size);
+            assert_eq!(
+                (parsed.bit_depth_luma, parsed.bit_depth_chroma),
+                (depth, depth)
+            );
+            assert_eq!(parsed.chroma_format_idc, 1);
+            assert_eq!(parsed.max_num_reorder_pics, 2);
+            assert_eq!(parsed.frame_ticks(90_000), Some(3600));
+            assert_eq!(
+                (parsed.temporal_layers, parsed.temporal_id_nested),
+                (1, true)
+            );
+        }
+        assert_eq!(pps_id(&hex("4401c172b46240")), Some(0));
+    }
+
+    #[test]
+    fn every_cut_of_a_parameter_set_is_an_error_or_lacks_the_vui() {
+        let sps = hex(MAIN);
+        for len in 0..sps.len() - 8 {
+            if let Ok(parsed) = Sps::parse(&sps[..len]) {
+                assert_eq!((parsed.width, parsed.height), (1000, 562));
+                assert_eq!(parsed.timing, None);
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
+            let mut nal = vec![0x42, 1];
+            nal.extend_from_slice(&bytes);
+            if let Ok(sps) = Sps::parse(&nal) {
+                prop_assert!(sps.width > 0 && sps.height > 0);
+                let _ = (sps.frame_ticks(u32::MAX), sps.codec_string());
+            }
+            let _ = pps_id(&bytes);
+        }
+
+        #[test]
+        fn damaged_parameter_sets_never_panic(at in 2..43_usize, byte in any::<u8>()) {
+            let mut sps = hex(MAIN);
+            sps[at] = byte;
+            let _ = Sps::parse(&sps);
+        }
+    }
+}

@@ -17,6 +17,8 @@ mod reorder;
 pub mod rtcp;
 mod run;
 mod sequence;
+#[cfg(test)]
+mod testing;
 
 pub use depacketize::{DepacketizeError, Depacketizer, MAX_ACCESS_UNIT, MediaPacket};
 pub use inspect::{Inspector, PacketInfo};

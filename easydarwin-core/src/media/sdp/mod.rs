@@ -32,3 +32,6 @@ pub enum SdpError {
     #[error("session description cannot be read: {0}")]
     Syntax(String),
 }
+
+#[cfg(test)]
+mod tests;

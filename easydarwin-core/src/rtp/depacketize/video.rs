@@ -70,8 +70,9 @@ impl VideoAssembler {
     ) -> Result<(), DepacketizeError> {
         if packet.lost_before {
             self.drop_fragment();
-            if let Some(open) = &mut self.open {
-                open.unit.lossy = true;
+            let same_picture = self.mark_open_lossy(packet.timestamp);
+            if !same_picture {
+                units.mark_lossy();
             }
         }
         if let Some(open) = &self.open
@@ -83,11 +84,11 @@ impl VideoAssembler {
             self.complete(units);
         }
         let result = self.push_pieces(packet, units);
+        if result.is_err() && !self.mark_open_lossy(packet.timestamp) {
+            units.mark_lossy();
+        }
         if let Some(open) = &mut self.open {
             open.unit.arrival = packet.arrival;
-            if result.is_err() {
-                open.unit.lossy = true;
-            }
             // A marker inside of a fragmented NAL unit ends nothing.
             if packet.marker && open.has_vcl && self.fragment.is_none() {
                 open.marked = true;
@@ -213,6 +214,14 @@ impl VideoAssembler {
             self.ends.push(self.buffer.len());
         }
         Ok(())
+    }
+
+    /// Marks the open unit; whether there is one and it has this timestamp.
+    fn mark_open_lossy(&mut self, timestamp: i64) -> bool {
+        self.open.as_mut().is_some_and(|open| {
+            open.unit.lossy = true;
+            open.unit.pts == timestamp
+        })
     }
 
     fn drop_fragment(&mut self) {
