@@ -1,2 +1,5 @@
-//! Placeholder.
-fn main() {}
+//! The media server as a program; see `easydarwin --help`.
+
+fn main() -> std::process::ExitCode {
+    easydarwin_core::cli::main()
+}

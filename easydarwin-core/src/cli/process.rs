@@ -35,22 +35,32 @@ pub fn log_to_stderr(filter: &str) -> Result<(), LogFilterError> {
     Ok(())
 }
 
-/// Resolves when the process is asked to end: SIGINT (Ctrl-C) or SIGTERM.
+/// Resolves when the process is asked to end: SIGINT (Ctrl-C) or SIGTERM. From this call on,
+/// not only once it is awaited, the signals no longer end the process at once.
 ///
 /// # Errors
 /// When the system refuses to install the handlers.
-pub async fn shutdown_signal() -> std::io::Result<()> {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut terminate = signal(SignalKind::terminate())?;
+#[cfg(unix)]
+pub fn shutdown_signal() -> std::io::Result<impl Future<Output = ()> + Send> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
-        Ok(())
-    }
-    #[cfg(not(unix))]
-    tokio::signal::ctrl_c().await
+    })
+}
+
+/// Resolves when the process is asked to end (Ctrl-C).
+///
+/// # Errors
+/// When the system refuses to install the handler.
+#[cfg(windows)]
+pub fn shutdown_signal() -> std::io::Result<impl Future<Output = ()> + Send> {
+    let mut interrupt = tokio::signal::windows::ctrl_c()?;
+    Ok(async move {
+        interrupt.recv().await;
+    })
 }

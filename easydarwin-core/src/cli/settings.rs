@@ -8,7 +8,7 @@ use clap::Args;
 use serde::Deserialize;
 use thiserror::Error;
 
-use crate::server::Cidr;
+use crate::registry::{Cidr, CidrError};
 
 /// The port for RTSP that the documents and examples use.
 pub const DEFAULT_RTSP_PORT: u16 = 10554;
@@ -96,7 +96,20 @@ pub struct Settings {
     #[arg(long, value_name = "SECS", env = "EASYDARWIN_IDLE")]
     pub idle: Option<u64>,
 
-    /// RTSP and HTTP connections, each at most so many [default: 20000]
+    /// Keys that open the node's API; without one it is closed
+    ///
+    /// Sent as `Authorization: Bearer KEY`. Prefer the variable or the file, other users see
+    /// command lines.
+    #[arg(
+        long,
+        value_name = "KEY",
+        env = "EASYDARWIN_API_KEY",
+        value_delimiter = ',',
+        hide_env_values = true
+    )]
+    pub api_key: Option<Vec<Secret>>,
+
+    /// RTSP connections, at most so many [default: 20000]
     #[arg(long, value_name = "N", env = "EASYDARWIN_MAX_CONNECTIONS")]
     pub max_connections: Option<usize>,
 
@@ -152,6 +165,7 @@ impl Settings {
             node_id: self.node_id.or(file.node_id),
             udp_ports: self.udp_ports.or(file.udp_ports),
             idle: self.idle.or(file.idle),
+            api_key: self.api_key.or(file.api_key),
             max_connections: self.max_connections.or(file.max_connections),
             max_connections_per_address: self
                 .max_connections_per_address
@@ -224,7 +238,7 @@ impl FromStr for CidrText {
     fn from_str(text: &str) -> Result<Self, String> {
         text.parse()
             .map(Self)
-            .map_err(|error: crate::server::CidrError| error.to_string())
+            .map_err(|error: CidrError| format!("`{text}`: {error}"))
     }
 }
 

@@ -3,10 +3,13 @@
 //! - [`Parser`] cuts a byte stream into requests, responses and interleaved frames; it is lenient
 //!   about what cameras and players really send and bounded in everything.
 //! - [`ServerConnection`] is the server's side of one connection and the session on it.
+//! - [`ClientSession`] is the client's side: it plays or publishes.
 //!
 //! The caller owns the socket and the buffer: it hands in what it has read, drops what was
 //! consumed, and writes what `take_output` returns.
 
+pub mod auth;
+mod client;
 mod config;
 mod credentials;
 mod headers;
@@ -17,6 +20,9 @@ mod status;
 mod transport;
 mod uri;
 
+pub use client::{
+    ClientEvent, ClientSession, ClientStep, ClientUrl, ClientUrlError, Login, TrackStart,
+};
 pub use config::{Limits, ServerConfig};
 pub use credentials::Credentials;
 pub use headers::Headers;

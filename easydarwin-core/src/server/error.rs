@@ -20,7 +20,4 @@ pub enum ServerError {
     /// No UDP ports for players.
     #[error("no UDP port pair is free for players: {0}; free some or widen the range")]
     UdpPorts(io::Error),
-    /// The HTTP side stopped.
-    #[error("serving HTTP failed: {0}")]
-    Http(io::Error),
 }

@@ -67,6 +67,11 @@ impl Lookup {
         }
     }
 
+    #[cfg(feature = "http")]
+    pub(super) fn on_demand(&self) -> Option<&Arc<dyn OnDemand>> {
+        self.on_demand.as_ref()
+    }
+
     async fn published(&self, path: &StreamPath) -> Stream {
         let mut events = self.hub.events();
         loop {

@@ -45,7 +45,6 @@ const EVENT_BACKLOG: usize = 1024;
 pub struct MediaServer {
     shared: Arc<Shared>,
     listener: TcpListener,
-    rtsp: SocketAddr,
     #[cfg(feature = "http")]
     http: Option<HttpSide>,
 }
@@ -88,7 +87,13 @@ impl MediaServer {
         let player_sockets =
             UdpSockets::bind(parts.rtsp.ip(), range).map_err(ServerError::UdpPorts)?;
         let lookup = Lookup::new(hub.clone(), parts.on_demand, parts.limits.demand);
+        #[cfg(feature = "http")]
+        let http_addr = http.as_ref().map(|side: &HttpSide| side.address);
+        #[cfg(not(feature = "http"))]
+        let http_addr = None;
         let shared = Arc::new(Shared {
+            rtsp_addr: rtsp,
+            http_addr,
             hub,
             lookup,
             gate: Gate {
@@ -109,7 +114,6 @@ impl MediaServer {
         Ok(Self {
             shared,
             listener,
-            rtsp,
             #[cfg(feature = "http")]
             http,
         })
@@ -117,13 +121,12 @@ impl MediaServer {
 
     /// Where RTSP is served; the port is the real one.
     pub fn rtsp_addr(&self) -> SocketAddr {
-        self.rtsp
+        self.shared.rtsp_addr
     }
 
     /// Where HTTP is served, if it is.
-    #[cfg(feature = "http")]
     pub fn http_addr(&self) -> Option<SocketAddr> {
-        self.http.as_ref().map(|http| http.address)
+        self.shared.http_addr
     }
 
     /// The streams.
@@ -142,7 +145,7 @@ impl MediaServer {
     /// sessions: players get the end of their stream, connections and listeners are closed.
     ///
     /// # Errors
-    /// When a listener fails for good.
+    /// Never at present: failed accepts are logged and tried again.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), ServerError> {
         let Self {
             shared, listener, ..
@@ -152,15 +155,14 @@ impl MediaServer {
             .tasks
             .spawn(shared.cancel.clone().run_until_cancelled_owned(forward));
         #[cfg(feature = "http")]
-        let mut http = serve_http(self.http, &shared);
-        #[cfg(not(feature = "http"))]
-        let mut http = std::future::pending::<Result<(), ServerError>>();
-        let result = tokio::select! {
-            () = shutdown => Ok(()),
-            () = shared.cancel.cancelled() => Ok(()),
-            () = accept_all(&listener, &shared) => Ok(()),
-            result = &mut http => result,
-        };
+        if let Some(side) = self.http {
+            serve_http(side, &shared);
+        }
+        tokio::select! {
+            () = shutdown => {}
+            () = shared.cancel.cancelled() => {}
+            () = accept_all(&listener, &shared) => {}
+        }
         drop(listener);
         shared.hub.shutdown();
         shared.cancel.cancel();
@@ -169,7 +171,7 @@ impl MediaServer {
         if ended.is_err() {
             tracing::warn!(left = shared.tasks.len(), "connections did not end in time");
         }
-        result
+        Ok(())
     }
 }
 
@@ -177,6 +179,22 @@ impl ServerHandle {
     /// The streams.
     pub fn hub(&self) -> &Hub {
         &self.shared.hub
+    }
+
+    /// Where RTSP is served.
+    pub fn rtsp_addr(&self) -> SocketAddr {
+        self.shared.rtsp_addr
+    }
+
+    /// Where HTTP is served, if it is.
+    pub fn http_addr(&self) -> Option<SocketAddr> {
+        self.shared.http_addr
+    }
+
+    /// How busy the server is: connections, in thousandths of its limit.
+    pub fn load_permille(&self) -> u32 {
+        let limit = self.shared.limits.connections.max(1);
+        u32::try_from(self.connections().saturating_mul(1000) / limit).unwrap_or(u32::MAX)
     }
 
     /// Finds streams, on demand too.
@@ -270,11 +288,20 @@ async fn forward_events(
     }
 }
 
+/// HTTP asks through the same gate and ends with the same token.
 #[cfg(feature = "http")]
-fn serve_http(
-    side: Option<HttpSide>,
-    shared: &Arc<Shared>,
-) -> futures::future::BoxFuture<'static, Result<(), ServerError>> {
-    let _ = (side, shared);
-    Box::pin(std::future::pending())
+fn serve_http(mut side: HttpSide, shared: &Arc<Shared>) {
+    side.config.rtsp_port.get_or_insert(shared.rtsp_addr.port());
+    let mut state = crate::http::HttpState::new(shared.hub.clone())
+        .with_authorizer(Arc::new(shared.gate.clone()))
+        .with_config(side.config);
+    if let Some(on_demand) = shared.lookup.on_demand() {
+        state = state.with_on_demand(on_demand.clone());
+    }
+    let cancelled = shared.cancel.clone().cancelled_owned();
+    shared.tasks.spawn(async move {
+        if let Err(error) = crate::http::serve(side.listener, state, cancelled).await {
+            tracing::error!(%error, "serving HTTP failed");
+        }
+    });
 }

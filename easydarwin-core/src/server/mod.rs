@@ -7,7 +7,6 @@
 //! through [`ServerHandle::hub`].
 
 mod builder;
-mod cidr;
 mod connection;
 mod demand;
 mod error;
@@ -15,14 +14,15 @@ mod events;
 mod limits;
 mod lookup;
 mod media_server;
+mod node;
 mod shared;
 mod udp;
 
 pub use builder::MediaServerBuilder;
-pub use cidr::{Cidr, CidrError};
 pub use demand::{DemandError, OnDemand};
 pub use error::ServerError;
 pub use events::ServerEvent;
 pub use limits::Limits;
 pub use lookup::{Lookup, LookupError};
 pub use media_server::{MediaServer, ServerHandle};
+pub use node::{NodeAgent, NodeConfig};

@@ -1,6 +1,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -15,6 +16,8 @@ use crate::rtsp;
 /// What all connections of one server share.
 #[derive(Debug)]
 pub(super) struct Shared {
+    pub(super) rtsp_addr: SocketAddr,
+    pub(super) http_addr: Option<SocketAddr>,
     pub(super) hub: Hub,
     pub(super) lookup: Lookup,
     pub(super) gate: Gate,
@@ -36,8 +39,9 @@ pub(super) struct Gate {
     pub(super) events: broadcast::Sender<ServerEvent>,
 }
 
-impl Gate {
-    pub(super) async fn authorize(&self, request: &AccessRequest) -> Result<Principal, Denied> {
+#[async_trait]
+impl Authorizer for Gate {
+    async fn authorize(&self, request: &AccessRequest) -> Result<Principal, Denied> {
         let result = self.authorizer.authorize(request).await;
         if let Err(reason) = result {
             tracing::debug!(path = %request.path, peer = %request.peer, action = ?request.action, %reason, "refused");

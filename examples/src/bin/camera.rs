@@ -56,12 +56,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
     });
 
     // Ends pushes with TEARDOWN before it returns.
-    camera
-        .run(async {
-            if let Err(error) = shutdown_signal().await {
-                tracing::error!(%error, "cannot listen for signals");
-            }
-        })
-        .await;
+    camera.run(shutdown_signal()?).await;
     Ok(())
 }

@@ -74,12 +74,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
     });
 
     println!("ready: rtsp://{}/ and http://{}/", args.rtsp, args.http);
-    server
-        .run(async {
-            if let Err(error) = shutdown_signal().await {
-                tracing::error!(%error, "cannot listen for signals");
-            }
-        })
-        .await?;
+    server.run(shutdown_signal()?).await?;
     Ok(())
 }

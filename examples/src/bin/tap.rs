@@ -50,13 +50,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     });
 
     println!("ready: publish to rtsp://{}/<any>/<name>", args.rtsp);
-    server
-        .run(async {
-            if let Err(error) = shutdown_signal().await {
-                tracing::error!(%error, "cannot listen for signals");
-            }
-        })
-        .await?;
+    server.run(shutdown_signal()?).await?;
     Ok(())
 }
 

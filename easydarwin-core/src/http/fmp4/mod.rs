@@ -11,6 +11,11 @@ mod muxer;
 mod poster;
 mod sample;
 
+#[cfg(test)]
+mod tests;
+
+#[cfg(test)]
+pub(crate) use format::Format;
 pub(crate) use muxer::{Init, Muxed, MuxedSample, Muxer};
 pub(crate) use poster::poster;
 pub(crate) use sample::Sample;

@@ -6,6 +6,8 @@
 mod segmenter;
 mod sessions;
 mod shell;
+#[cfg(test)]
+mod tests;
 mod window;
 
 pub(crate) use sessions::SessionKey;

@@ -9,7 +9,7 @@ use super::player::Player;
 use super::recorder::Recorder;
 use super::{Connection, Media, replies};
 use crate::media::sdp;
-use crate::registry::{AccessRequest, Action, Principal, StreamPath};
+use crate::registry::{AccessRequest, Action, Authorizer as _, Principal, StreamPath};
 use crate::relay::{EndReason, Start, Stream};
 use crate::rtsp::{
     Credentials, Reply, RequestId, RequestUri, ServerEvent, SessionRole, SetupRequest, Status,
