@@ -149,3 +149,172 @@ fn write_extension(
     out.put_slice(&extension.payload);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use ::rtp::codecs::h264::{H264Packet, H264Payloader};
+    use ::rtp::packetizer::{Depacketizer as _, Payloader as _};
+    use proptest::prelude::*;
+    use webrtc_util::marshal::{Marshal as _, Unmarshal as _};
+
+    use super::*;
+    use crate::media::nal;
+    use crate::rtp::testing::{bbb, media_packet, packets_of, slices_h264, unit_of};
+    use crate::rtp::{Depacketizer, MediaPacket, Packetizer, PacketizerConfig};
+
+    /// What that crate makes of our packets is what we packetized.
+    #[test]
+    fn the_crate_reads_our_h264() {
+        for clip in [bbb(), slices_h264()] {
+            let mut packetizer = Packetizer::new(&clip.track, PacketizerConfig::default());
+            let mut theirs = H264Packet::default();
+            for unit in &clip.units {
+                let mut joined = Vec::new();
+                for bytes in packets_of(&mut packetizer, unit) {
+                    let packet = to_rtp_crate(&RtpPacket::parse(&bytes).unwrap());
+                    assert_eq!(from_rtp_crate(&packet).unwrap(), bytes);
+                    joined.extend_from_slice(&theirs.depacketize(&packet.payload).unwrap());
+                }
+                let mut expected = BytesMut::new();
+                nal::write_annex_b(&unit.data, &mut expected);
+                assert_eq!(joined, expected);
+            }
+        }
+    }
+
+    /// What we make of that crate's packets is what it packetized. (It aggregates parameter sets
+    /// and leaves delimiters out.)
+    #[test]
+    fn we_read_the_h264_of_the_crate() {
+        for clip in [bbb(), slices_h264()] {
+            let mut theirs = H264Payloader::default();
+            let mut depacketizer = Depacketizer::new(0, &clip.track);
+            for unit in &clip.units {
+                let mut stream = BytesMut::new();
+                nal::write_annex_b(&unit.data, &mut stream);
+                let payloads = theirs.payload(1200, &stream.freeze()).unwrap();
+                for (index, payload) in payloads.iter().enumerate() {
+                    let packet = MediaPacket {
+                        payload,
+                        marker: index == payloads.len() - 1,
+                        timestamp: unit.pts,
+                        arrival: unit.arrival,
+                        ntp: None,
+                        lost_before: false,
+                    };
+                    depacketizer.push(packet).unwrap();
+                }
+            }
+            depacketizer.flush();
+            let received = std::iter::from_fn(|| depacketizer.pop());
+            for (received, sent) in received.zip(&clip.units) {
+                let mut sent = sent.clone();
+                sent.data.retain(|nal| nal[0] & 0x1f != 9);
+                assert_eq!(received.data, sent.data);
+                assert_eq!((received.pts, received.key), (sent.pts, sent.key));
+            }
+        }
+    }
+
+    /// A header of that crate with everything that it can write.
+    fn any_packet() -> impl Strategy<Value = Packet> {
+        let extension =
+            prop_oneof![
+                Just((false, 0, vec![])),
+                (1..15_u8, proptest::collection::vec(any::<u8>(), 1..16))
+                    .prop_map(|(id, payload)| (true, ONE_BYTE_PROFILE, vec![(id, payload)])),
+                (1..255_u8, proptest::collection::vec(any::<u8>(), 0..40))
+                    .prop_map(|(id, payload)| (true, TWO_BYTE_PROFILE, vec![(id, payload)])),
+                proptest::collection::vec(any::<[u8; 4]>(), 0..4).prop_map(|words| (
+                    true,
+                    0xabac,
+                    vec![(0, words.concat())]
+                )),
+            ];
+        (
+            any::<(bool, u16, u32, u32)>(),
+            0..128_u8,
+            proptest::collection::vec(any::<u32>(), 0..16),
+            extension,
+            proptest::collection::vec(any::<u8>(), 0..40),
+        )
+            .prop_map(|(fields, payload_type, csrc, extension, payload)| Packet {
+                header: Header {
+                    version: 2,
+                    marker: fields.0,
+                    sequence_number: fields.1,
+                    timestamp: fields.2,
+                    ssrc: fields.3,
+                    payload_type,
+                    csrc,
+                    extension: extension.0,
+                    extension_profile: extension.1,
+                    extensions: extension
+                        .2
+                        .into_iter()
+                        .map(|(id, payload)| Extension {
+                            id,
+                            payload: payload.into(),
+                        })
+                        .collect(),
+                    ..Header::default()
+                },
+                payload: payload.into(),
+            })
+    }
+
+    proptest! {
+        #[test]
+        fn both_parsers_agree_on_valid_packets(packet in any_packet()) {
+            let bytes = packet.marshal().unwrap();
+            prop_assert_eq!(&from_rtp_crate(&packet).unwrap(), &bytes);
+            let theirs = Packet::unmarshal(&mut bytes.clone()).unwrap();
+            let ours = to_rtp_crate(&RtpPacket::parse(&bytes).unwrap());
+            prop_assert_eq!(&ours.header.csrc, &theirs.header.csrc);
+            prop_assert_eq!(&ours.header.extensions, &theirs.header.extensions);
+            prop_assert_eq!(ours.payload, theirs.payload);
+            prop_assert_eq!(ours.header.timestamp, theirs.header.timestamp);
+        }
+
+        #[test]
+        fn packets_survive_the_way_there_and_back(packet in any_packet()) {
+            let bytes = from_rtp_crate(&packet).unwrap();
+            let view = RtpPacket::parse(&bytes).unwrap();
+            prop_assert_eq!(view.payload(), packet.payload.as_ref());
+            prop_assert_eq!(to_rtp_crate(&view), packet);
+        }
+
+        #[test]
+        fn arbitrary_packets_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
+            if let Ok(view) = RtpPacket::parse(&bytes) {
+                let _ = from_rtp_crate(&to_rtp_crate(&view));
+            }
+        }
+
+        #[test]
+        fn both_depacketizers_agree_on_any_slice(
+            body in proptest::collection::vec(any::<u8>(), 1..3000),
+            max_payload in 64..1500_usize,
+        ) {
+            let mut nal = vec![0x65];
+            nal.extend_from_slice(&body);
+            let unit = unit_of(vec![nal.into()], 0, true);
+            let config = PacketizerConfig { max_payload, ..PacketizerConfig::default() };
+            let track = crate::media::Track::h264(96, Default::default());
+            let mut packetizer = Packetizer::new(&track, config);
+            let mut theirs = H264Packet::default();
+            theirs.is_avc = true;
+            let mut ours = Depacketizer::new(0, &track);
+            let mut joined = Vec::new();
+            for bytes in packets_of(&mut packetizer, &unit) {
+                let view = RtpPacket::parse(&bytes).unwrap();
+                joined.extend_from_slice(&theirs.depacketize(&Bytes::copy_from_slice(view.payload())).unwrap());
+                ours.push(media_packet(&view)).unwrap();
+            }
+            ours.flush();
+            let mut expected = BytesMut::new();
+            nal::write_length_prefixed(&ours.pop().unwrap().data, &mut expected);
+            prop_assert_eq!(joined, expected);
+        }
+    }
+}

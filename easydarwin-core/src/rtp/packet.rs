@@ -169,3 +169,108 @@ impl<'a> RtpPacket<'a> {
 pub fn is_rtcp(data: &[u8]) -> bool {
     matches!(data, [b0, b1, ..] if b0 >> 6 == 2 && (192..=223).contains(b1))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const HEADER: [u8; 12] = [0x80, 0xe0, 0x12, 0x34, 0, 0, 0, 9, 1, 2, 3, 4];
+
+    fn with(first: u8, rest: &[u8]) -> Vec<u8> {
+        let mut packet = HEADER.to_vec();
+        packet[0] = first;
+        packet.extend_from_slice(rest);
+        packet
+    }
+
+    #[test]
+    fn fields_of_a_packet() {
+        let bytes = with(0x80, &[7, 8]);
+        let packet = RtpPacket::parse(&bytes).unwrap();
+        assert!(packet.marker());
+        assert_eq!(packet.payload_type(), 96);
+        assert_eq!(packet.sequence(), 0x1234);
+        assert_eq!(packet.timestamp(), 9);
+        assert_eq!(packet.ssrc(), 0x0102_0304);
+        assert_eq!((packet.header_len(), packet.payload()), (12, &[7, 8][..]));
+        assert_eq!(packet.extension(), None);
+    }
+
+    #[test]
+    fn sources_extension_and_padding_are_no_payload() {
+        let rest = [
+            0, 0, 0, 1, 0, 0, 0, 2, // CSRC
+            0xab, 0xac, 0, 1, 1, 2, 3, 4, // extension
+            9, 0, 0, 3, // payload and padding
+        ];
+        let bytes = with(0xb2, &rest);
+        let packet = RtpPacket::parse(&bytes).unwrap();
+        assert_eq!(packet.csrcs().collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(packet.extension(), Some((0xabac, &[1, 2, 3, 4][..])));
+        assert_eq!((packet.header_len(), packet.payload()), (28, &[9][..]));
+    }
+
+    #[test]
+    fn hostile_packets_are_errors() {
+        let truncated = |len, need| PacketError::Truncated { len, need };
+        for (what, bytes, error) in [
+            ("empty", vec![], truncated(0, 12)),
+            ("half a header", HEADER[..11].to_vec(), truncated(11, 12)),
+            ("version 0", with(0x00, &[]), PacketError::Version(0)),
+            ("version 1", with(0x40, &[]), PacketError::Version(1)),
+            ("version 3", with(0xc0, &[]), PacketError::Version(3)),
+            ("15 sources", with(0x8f, &[0; 8]), truncated(20, 72)),
+            ("no extension", with(0x90, &[0xbe]), truncated(13, 16)),
+            (
+                "extension past the end",
+                with(0x90, &[0xbe, 0xde, 0xff, 0xff, 0x10, 0xff, 0, 0]),
+                truncated(20, 16 + 0xffff * 4),
+            ),
+            (
+                "padding of nothing",
+                with(0xa0, &[]),
+                PacketError::Padding {
+                    padding: 0,
+                    payload: 0,
+                },
+            ),
+            (
+                "no padding",
+                with(0xa0, &[1, 0]),
+                PacketError::Padding {
+                    padding: 0,
+                    payload: 2,
+                },
+            ),
+            (
+                "too much padding",
+                with(0xa0, &[1, 3]),
+                PacketError::Padding {
+                    padding: 3,
+                    payload: 2,
+                },
+            ),
+        ] {
+            assert_eq!(RtpPacket::parse(&bytes).err(), Some(error), "{what}");
+        }
+    }
+
+    #[test]
+    fn rtcp_is_told_from_rtp() {
+        assert!(is_rtcp(&[0x80, 200, 0, 6]));
+        assert!(!is_rtcp(&[0x80, 0xe0, 0, 6]));
+        assert!(!is_rtcp(&[0x80]));
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
+            if let Ok(packet) = RtpPacket::parse(&bytes) {
+                prop_assert!(packet.header_len() + packet.payload().len() <= bytes.len());
+                let _ = (packet.csrcs().count(), packet.extension());
+            }
+        }
+    }
+}

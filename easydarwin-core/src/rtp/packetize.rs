@@ -317,3 +317,138 @@ pub(super) fn frame_ticks(params: &AacParams, clock_rate: u32) -> u32 {
         u32::try_from(ticks).unwrap_or(USUAL)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::media::{G711Law, MediaKind};
+    use crate::rtp::RtpPacket;
+    use crate::rtp::testing::{bbb, packets_of, slices_h264, unit_of};
+
+    #[test]
+    fn numbers_go_on_and_the_marker_ends_the_picture() {
+        let clip = bbb();
+        let config = PacketizerConfig {
+            ssrc: 7,
+            payload_type: 100,
+            first_sequence: 65_535,
+            channel: 4,
+            ..PacketizerConfig::default()
+        };
+        let mut packetizer = Packetizer::new(&clip.track, config);
+        let mut next = 65_535_u16;
+        let mut octets = 0;
+        for unit in &clip.units {
+            let packets = packets_of(&mut packetizer, unit);
+            for (index, bytes) in packets.iter().enumerate() {
+                let packet = RtpPacket::parse(bytes).unwrap();
+                assert_eq!((packet.ssrc(), packet.payload_type()), (7, 100));
+                assert_eq!(packet.sequence(), next);
+                assert_eq!(packet.marker(), index == packets.len() - 1);
+                assert_eq!(i64::from(packet.timestamp()), unit.pts);
+                next = next.wrapping_add(1);
+                octets += packet.payload().len();
+            }
+        }
+        assert_eq!(packetizer.next_sequence(), next);
+        let count = u32::from(next.wrapping_sub(65_535));
+        assert_eq!(packetizer.sent(), (count, u32::try_from(octets).unwrap()));
+    }
+
+    #[test]
+    fn a_run_does_not_grow_once_it_has_its_size() {
+        let clip = slices_h264();
+        let mut packetizer = Packetizer::new(&clip.track, PacketizerConfig::default());
+        let mut run = PacketRun::with_capacity(64 * 1024);
+        let memory = run.interleaved().as_ptr();
+        for unit in clip.units.iter().cycle().take(100) {
+            run.clear();
+            packetizer.packetize(unit, 0, &mut run).unwrap();
+            assert_eq!(run.interleaved().as_ptr(), memory);
+        }
+    }
+
+    #[test]
+    fn what_the_format_cannot_express_appends_nothing() {
+        // A slice in H.264, a parameter set in H.265.
+        let good = Bytes::from_static(&[0x41, 0x88]);
+        let h264 = Track::h264(96, Default::default());
+        let h265 = Track::h265(96, Default::default());
+        let aac = Track::aac(97, 48_000, 2, Bytes::from_static(&[0x11, 0x90]));
+        for (track, bad, error) in [
+            (&h264, Bytes::new(), PacketizeError::ShortNal(0)),
+            (
+                &h264,
+                Bytes::from_static(&[0x7c, 1]),
+                PacketizeError::ReservedNal(28),
+            ),
+            (
+                &h265,
+                Bytes::from_static(&[0x26]),
+                PacketizeError::ShortNal(1),
+            ),
+            (
+                &h265,
+                Bytes::from_static(&[0x62, 1]),
+                PacketizeError::ReservedNal(49),
+            ),
+            (
+                &aac,
+                Bytes::from(vec![0; 8192]),
+                PacketizeError::TooLarge(8192),
+            ),
+            (
+                &Track::opus(1),
+                Bytes::from(vec![0; 70_000]),
+                PacketizeError::TooLarge(70_000),
+            ),
+        ] {
+            let mut run = PacketRun::new();
+            let unit = unit_of(vec![good.clone(), bad], 0, true);
+            let mut packetizer = Packetizer::new(track, PacketizerConfig::default());
+            assert_eq!(packetizer.packetize(&unit, 0, &mut run), Err(error));
+            assert!(run.is_empty());
+            assert_eq!(packetizer.sent(), (0, 0));
+        }
+    }
+
+    #[test]
+    fn long_g711_is_cut_at_samples_and_its_time_goes_on() {
+        let track = Track {
+            channels: 2,
+            ..Track::g711(G711Law::Mu)
+        };
+        let config = PacketizerConfig {
+            max_payload: 65,
+            ..PacketizerConfig::default()
+        };
+        let unit = unit_of(vec![vec![1; 150].into()], 1000, true);
+        let packets = packets_of(&mut Packetizer::new(&track, config), &unit);
+        let cut: Vec<_> = packets
+            .iter()
+            .map(|bytes| RtpPacket::parse(bytes).unwrap())
+            .map(|packet| (packet.timestamp(), packet.payload().len()))
+            .collect();
+        assert_eq!(cut, [(1000, 64), (1032, 64), (1064, 22)]);
+    }
+
+    #[test]
+    fn payloads_of_unknown_codecs_pass_as_they_are() {
+        let track = Track {
+            codec: Codec::Other,
+            kind: MediaKind::Video,
+            ..Track::h264(96, Default::default())
+        };
+        let data = vec![Bytes::from_static(&[1]), Bytes::from_static(&[2, 3])];
+        let mut packetizer = Packetizer::new(&track, PacketizerConfig::default());
+        let packets = packets_of(&mut packetizer, &unit_of(data, 0, true));
+        let payloads: Vec<_> = packets
+            .iter()
+            .map(|bytes| RtpPacket::parse(bytes).unwrap())
+            .map(|packet| (packet.marker(), packet.payload().to_vec()))
+            .collect();
+        assert_eq!(payloads, [(false, vec![1]), (true, vec![2, 3])]);
+    }
+}

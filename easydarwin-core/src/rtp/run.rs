@@ -97,3 +97,36 @@ impl PacketRun {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packets_are_framed_and_found_again() {
+        let mut run = PacketRun::new();
+        assert!(run.is_empty());
+        assert!(run.push_packet(2, &[1, 2, 3]));
+        assert!(run.push_packet(3, &[]));
+        assert!(run.push_parts(0, &[0; 12], [&[1], &[2]]));
+        let expected = [
+            &b"$\x02\0\x03\x01\x02\x03$\x03\0\0$\0\0\x0e"[..],
+            &[0; 12],
+            &[1, 2],
+        ];
+        assert_eq!(run.interleaved(), expected.concat());
+        let lengths: Vec<_> = run.packets().map(<[u8]>::len).collect();
+        assert_eq!(lengths, [3, 0, 14]);
+        assert_eq!(run.packet_count(), 3);
+        run.clear();
+        assert_eq!((run.packets().count(), run.packet_count()), (0, 0));
+    }
+
+    #[test]
+    fn what_cannot_be_framed_is_refused_and_leaves_nothing() {
+        let mut run = PacketRun::new();
+        assert!(!run.push_packet(0, &[0; 65_536]));
+        assert!(!run.push_parts(0, &[0; 12], [&[0; 65_000], &[0; 600]]));
+        assert!(run.is_empty());
+    }
+}

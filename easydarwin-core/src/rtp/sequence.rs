@@ -61,3 +61,29 @@ fn bits_32(value: i64) -> u32 {
     let [a, b, c, d, ..] = value.to_le_bytes();
     u32::from_le_bytes([a, b, c, d])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sequence_numbers_go_on_over_the_wrap() {
+        let mut unwrapper = SequenceUnwrapper::new();
+        let numbers: Vec<_> = [65_534, 65_535, 1, 0, 2, 65_533]
+            .into_iter()
+            .map(|n| unwrapper.unwrap(n))
+            .collect();
+        assert_eq!(numbers, [65_534, 65_535, 65_537, 65_536, 65_538, 65_533]);
+    }
+
+    #[test]
+    fn timestamps_go_on_over_the_wrap_in_both_directions() {
+        let mut unwrapper = TimestampUnwrapper::new();
+        let times: Vec<_> = [u32::MAX - 10, 20, u32::MAX, 100]
+            .into_iter()
+            .map(|t| unwrapper.unwrap(t))
+            .collect();
+        let wrap = i64::from(u32::MAX) + 1;
+        assert_eq!(times, [wrap - 11, wrap + 20, wrap - 1, wrap + 100]);
+    }
+}

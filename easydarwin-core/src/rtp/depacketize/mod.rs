@@ -95,14 +95,12 @@ impl Depacketizer {
     /// # Errors
     /// When the payload is broken. The depacketizer goes on with the next packet.
     pub fn push(&mut self, packet: MediaPacket<'_>) -> Result<(), DepacketizeError> {
-        if let Format::Video(video) = &mut self.format {
-            return video.push(&packet, &mut self.units);
-        }
-        if packet.lost_before {
+        // Video knows which of its pictures a loss touches.
+        if packet.lost_before && !matches!(self.format, Format::Video(_)) {
             self.units.mark_lossy();
         }
         let result = match &mut self.format {
-            Format::Video(_) => Ok(()),
+            Format::Video(video) => return video.push(&packet, &mut self.units),
             Format::Aac(aac) => aac.push(&packet, &mut self.units),
             Format::Frames if packet.payload.is_empty() => {
                 Err(DepacketizeError::Truncated("payload"))

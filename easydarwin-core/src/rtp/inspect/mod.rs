@@ -1,7 +1,7 @@
 use bytes::Bytes;
 
-use super::pieces::{NalFormat, Piece, pieces};
 use crate::media::{Codec, H264Params, H265Params, Track, h264, h265};
+use crate::rtp::pieces::{NalFormat, Piece, pieces};
 
 /// Longest parameter set that is kept, in bytes; real ones have less than two hundred.
 const MAX_PARAMETER_SET: usize = 4096;
@@ -216,3 +216,6 @@ fn same(nal: &Bytes, piece: &Piece<'_>) -> bool {
 fn to_bytes(piece: &Piece<'_>) -> Bytes {
     [piece.header(), piece.body].concat().into()
 }
+
+#[cfg(test)]
+mod tests;
