@@ -6,19 +6,20 @@ use thiserror::Error;
 
 use crate::media::sdp::SdpError;
 use crate::rtp::PacketizeError;
-use crate::rtsp::{Method, Status};
+use crate::rtsp::{ClientUrlError, Method, ParseError, Status};
 
 /// Why pushing or pulling failed.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ClientError {
     /// The URL cannot be used.
-    #[error("{url:?} is no usable RTSP URL: {reason}; write rtsp://host[:port]/path")]
-    Url {
-        /// The URL without user and password.
-        url: String,
-        /// What is wrong with it.
-        reason: &'static str,
+    #[error("no usable RTSP URL: {0}; write rtsp://host[:port]/path")]
+    Url(#[from] ClientUrlError),
+    /// The server pointed elsewhere too often.
+    #[error("more than {limit} redirections")]
+    Redirections {
+        /// How many are followed.
+        limit: usize,
     },
     /// The host name has no address.
     #[error("cannot resolve {host:?}")]
@@ -45,7 +46,7 @@ pub enum ClientError {
     /// The server did not answer in time.
     #[error("no answer to {method} within {after:?}")]
     NoAnswer {
-        /// The request, or `None` while connecting.
+        /// The request.
         method: Method,
         /// How long was waited.
         after: Duration,
@@ -77,11 +78,8 @@ pub enum ClientError {
         what: String,
     },
     /// The server's bytes are not RTSP.
-    #[error("the server does not speak RTSP: {what}")]
-    Protocol {
-        /// What is wrong with them.
-        what: String,
-    },
+    #[error("the server does not speak RTSP")]
+    Protocol(#[from] ParseError),
     /// The description cannot be read.
     #[error("the description of the stream cannot be used")]
     Description(#[from] SdpError),

@@ -22,12 +22,20 @@
 //! # }
 //! ```
 
+mod connection;
 mod error;
+mod handshake;
 mod options;
+mod played;
 mod player;
 mod publisher;
+mod random;
+#[cfg(test)]
+mod tests;
+mod udp;
 
+pub use crate::rtsp::Login;
 pub use error::ClientError;
-pub use options::{ClientOptions, ClientTransport, Login};
+pub use options::{ClientOptions, ClientTransport};
 pub use player::{PlayedPacket, Player};
 pub use publisher::Publisher;

@@ -1,7 +1,6 @@
-use std::fmt;
 use std::time::Duration;
 
-use crate::rtsp::Limits;
+use crate::rtsp::{Limits, Login};
 
 /// How a client connects. All durations are upper bounds.
 #[derive(Debug, Clone)]
@@ -38,24 +37,6 @@ pub enum ClientTransport {
     UdpThenTcp,
 }
 
-/// How a client proves its right. `Debug` never shows secrets.
-#[derive(Clone, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Login {
-    /// User and password of the URL, when it has them.
-    #[default]
-    FromUrl,
-    /// `Authorization: Bearer` in every request.
-    Bearer(String),
-    /// Digest or Basic, whichever the server asks for (needs the feature `auth`).
-    Password {
-        /// User name.
-        user: String,
-        /// Password.
-        password: String,
-    },
-}
-
 impl Default for ClientOptions {
     fn default() -> Self {
         Self {
@@ -67,16 +48,6 @@ impl Default for ClientOptions {
             silence_timeout: Duration::from_secs(10),
             user_agent: concat!("EasyDarwin/", env!("CARGO_PKG_VERSION")).to_owned(),
             limits: Limits::default(),
-        }
-    }
-}
-
-impl fmt::Debug for Login {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::FromUrl => f.write_str("FromUrl"),
-            Self::Bearer(_) => f.write_str("Bearer(hidden)"),
-            Self::Password { user, .. } => write!(f, "Password({user:?}, hidden)"),
         }
     }
 }

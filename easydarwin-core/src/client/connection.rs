@@ -1,0 +1,295 @@
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use bytes::{Buf as _, Bytes, BytesMut};
+use tokio::net::{TcpStream, UdpSocket, lookup_host};
+use tokio::time::timeout;
+
+use crate::rtsp::{ClientEvent, ClientSession, ClientStep, ClientUrl, Login, Method};
+
+use super::random::random;
+use super::{ClientError, ClientOptions};
+
+/// Taken from the socket at once.
+const READ: usize = 64 * 1024;
+/// Packets kept that came before the answer to PLAY; further ones are dropped.
+const MAX_EARLY: usize = 1024;
+
+/// The TCP connection with its session. Nothing is lost when one of its futures is dropped: what
+/// was read stays in `input`, what is to be written in `output`.
+#[derive(Debug)]
+pub(super) struct Connection {
+    stream: TcpStream,
+    pub(super) session: ClientSession,
+    pub(super) peer: SocketAddr,
+    pub(super) local: SocketAddr,
+    input: BytesMut,
+    output: BytesMut,
+    early: VecDeque<Input>,
+    /// Since when the peer has taken nothing of what is to be written.
+    stalled: Option<Instant>,
+    request_timeout: Duration,
+    stall_timeout: Duration,
+}
+
+/// Something that came over the connection.
+#[derive(Debug)]
+pub(super) enum Input {
+    Event(ClientEvent),
+    Packet { channel: u8, data: Bytes },
+}
+
+/// What a look at the socket brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fill {
+    Some,
+    Nothing,
+    End,
+}
+
+impl Connection {
+    pub(super) async fn open(
+        url: &ClientUrl,
+        login: Login,
+        options: &ClientOptions,
+    ) -> Result<Self, ClientError> {
+        let host = format!("{}:{}", url.host(), url.port());
+        let stream = timeout(options.connect_timeout, connect(url, &host))
+            .await
+            .map_err(|_| ClientError::ConnectTimeout {
+                host: host.clone(),
+                after: options.connect_timeout,
+            })??;
+        stream.set_nodelay(true)?;
+        Ok(Self {
+            peer: stream.peer_addr()?,
+            local: stream.local_addr()?,
+            stream,
+            session: ClientSession::new(
+                url,
+                login,
+                format!("{:016x}", random()),
+                options.user_agent.as_str(),
+                options.limits.clone(),
+            ),
+            input: BytesMut::new(),
+            output: BytesMut::new(),
+            early: VecDeque::new(),
+            stalled: None,
+            request_timeout: options.request_timeout,
+            stall_timeout: options.stall_timeout,
+        })
+    }
+
+    /// Waits for the answer to the request that was just made.
+    pub(super) async fn answer(&mut self, method: Method) -> Result<ClientEvent, ClientError> {
+        self.answer_within(method, self.request_timeout).await
+    }
+
+    pub(super) async fn answer_within(
+        &mut self,
+        method: Method,
+        after: Duration,
+    ) -> Result<ClientEvent, ClientError> {
+        let deadline = Instant::now() + after;
+        loop {
+            self.write_some()?;
+            while let Some(input) = self.next_input(Instant::now())? {
+                match input {
+                    Input::Event(ClientEvent::Ended) => return Err(ClientError::Closed),
+                    Input::Event(ClientEvent::Refused {
+                        method,
+                        status,
+                        reason,
+                    }) => {
+                        return Err(ClientError::Refused {
+                            method,
+                            status,
+                            reason,
+                        });
+                    }
+                    Input::Event(event) => return Ok(event),
+                    packet @ Input::Packet { .. } if self.early.len() < MAX_EARLY => {
+                        self.early.push_back(packet);
+                    }
+                    Input::Packet { .. } => {}
+                }
+            }
+            if Instant::now() >= deadline {
+                return Err(ClientError::NoAnswer { method, after });
+            }
+            match self.fill()? {
+                Fill::Some => {}
+                Fill::End => return Err(ClientError::Closed),
+                Fill::Nothing => self.wait(&[], deadline).await,
+            }
+        }
+    }
+
+    /// What came while an answer was awaited.
+    pub(super) fn take_early(&mut self) -> VecDeque<Input> {
+        std::mem::take(&mut self.early)
+    }
+
+    /// The next complete thing among what was read.
+    pub(super) fn next_input(&mut self, now: Instant) -> Result<Option<Input>, ClientError> {
+        loop {
+            let step = self.session.next(&self.input, now);
+            let input = match step {
+                ClientStep::NeedMore => return Ok(None),
+                ClientStep::Handled { consumed } => {
+                    self.input.advance(consumed);
+                    None
+                }
+                ClientStep::Event { consumed, event } => {
+                    self.input.advance(consumed);
+                    Some(Input::Event(event))
+                }
+                ClientStep::Interleaved {
+                    consumed,
+                    channel,
+                    data,
+                } => {
+                    let header = consumed.saturating_sub(data.len());
+                    let mut frame = self.input.split_to(consumed);
+                    frame.advance(header);
+                    let data = frame.freeze();
+                    return Ok(Some(Input::Packet { channel, data }));
+                }
+                ClientStep::Failed(error) => return Err(error.into()),
+            };
+            self.take_output();
+            if input.is_some() {
+                return Ok(input);
+            }
+        }
+    }
+
+    /// Reads what is there, at most one buffer.
+    pub(super) fn fill(&mut self) -> Result<Fill, ClientError> {
+        self.input.reserve(READ);
+        match self.stream.try_read_buf(&mut self.input) {
+            Ok(0) => Ok(Fill::End),
+            Ok(_) => Ok(Fill::Some),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Fill::Nothing),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Appends to what is to be written.
+    pub(super) fn queue(&mut self, bytes: &[u8]) {
+        self.output.extend_from_slice(bytes);
+    }
+
+    /// Writes without copying where the socket takes it at once.
+    pub(super) fn write_now(&mut self, bytes: &[u8]) -> Result<(), ClientError> {
+        self.write_some()?;
+        let mut rest = bytes;
+        while self.output.is_empty() && !rest.is_empty() {
+            match self.stream.try_write(rest) {
+                Ok(written) => rest = rest.get(written..).unwrap_or_default(),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.output.extend_from_slice(rest);
+        Ok(())
+    }
+
+    /// Sends keep-alives, and writes as much as the socket takes. Returns whether all is written.
+    pub(super) fn write_some(&mut self) -> Result<bool, ClientError> {
+        self.session.handle_timeout(Instant::now());
+        self.take_output();
+        while !self.output.is_empty() {
+            match self.stream.try_write(&self.output) {
+                Ok(written) => {
+                    self.output.advance(written);
+                    self.stalled = None;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let since = *self.stalled.get_or_insert_with(Instant::now);
+                    if since.elapsed() >= self.stall_timeout {
+                        return Err(ClientError::Stalled {
+                            after: self.stall_timeout,
+                        });
+                    }
+                    return Ok(false);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(true)
+    }
+
+    fn take_output(&mut self) {
+        if let Some(bytes) = self.session.take_output() {
+            self.output.extend_from_slice(&bytes);
+        }
+    }
+
+    /// Waits until something can be read from the connection or one of the sockets, something
+    /// can be written that has to be, a timer of the connection is due, or until `deadline`.
+    pub(super) async fn wait(&self, sockets: &[&UdpSocket], deadline: Instant) {
+        let mut until = deadline;
+        if let Some(due) = self.session.poll_timeout() {
+            until = until.min(due);
+        }
+        if let Some(since) = self.stalled {
+            until = until.min(since + self.stall_timeout);
+        }
+        let mut sleep = pin!(tokio::time::sleep_until(until.into()));
+        poll_fn(|cx| {
+            let ready = self.stream.poll_read_ready(cx).is_ready()
+                || (!self.output.is_empty() && self.stream.poll_write_ready(cx).is_ready())
+                || sockets.iter().any(|s| s.poll_recv_ready(cx).is_ready())
+                || sleep.as_mut().poll(cx).is_ready();
+            if ready {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })
+        .await;
+    }
+
+    /// TEARDOWN, and a short wait for its answer.
+    pub(super) async fn close(mut self) -> Result<(), ClientError> {
+        /// Nobody waits longer for a goodbye.
+        const GOODBYE: Duration = Duration::from_secs(1);
+        self.session.teardown();
+        let after = self.request_timeout.min(GOODBYE);
+        loop {
+            match self.answer_within(Method::Teardown, after).await {
+                // Answers to earlier requests may stand before it.
+                Ok(ClientEvent::TornDown) => return Ok(()),
+                Ok(_) | Err(ClientError::Refused { .. }) => {}
+                // Many servers just close; the session is over all the same.
+                Err(ClientError::Closed) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+async fn connect(url: &ClientUrl, host: &str) -> Result<TcpStream, ClientError> {
+    let resolve = |source| ClientError::Resolve {
+        host: host.to_owned(),
+        source,
+    };
+    let addresses = lookup_host((url.host(), url.port()))
+        .await
+        .map_err(resolve)?;
+    let mut failed = None;
+    for address in addresses {
+        match TcpStream::connect(address).await {
+            Ok(stream) => return Ok(stream),
+            Err(source) => failed = Some(ClientError::Connect { address, source }),
+        }
+    }
+    Err(failed.unwrap_or_else(|| resolve(io::ErrorKind::NotFound.into())))
+}

@@ -1,0 +1,117 @@
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+
+use bytes::Bytes;
+use tokio::net::UdpSocket;
+
+use super::ClientError;
+
+/// Tries to find two neighbouring free ports.
+const ATTEMPTS: usize = 64;
+/// The largest datagram.
+pub(super) const MAX_DATAGRAM: usize = 65_535;
+
+/// The sockets of one track: an even port for RTP and the next one for RTCP (RFC 3550, 11).
+#[derive(Debug)]
+pub(super) struct UdpPair {
+    pub(super) rtp: UdpSocket,
+    pub(super) rtcp: UdpSocket,
+    pub(super) ports: (u16, u16),
+    /// Where the peer's media comes from.
+    peer: IpAddr,
+    /// The peer's ports, once known.
+    peer_ports: Option<(u16, u16)>,
+}
+
+impl UdpPair {
+    pub(super) async fn bind(local: IpAddr, peer: IpAddr) -> Result<Self, ClientError> {
+        let mut failed = io::Error::from(io::ErrorKind::AddrInUse);
+        for _ in 0..ATTEMPTS {
+            match Self::try_bind(local, peer).await {
+                Ok(pair) => return Ok(pair),
+                Err(error) => failed = error,
+            }
+        }
+        Err(ClientError::UdpPorts { source: failed })
+    }
+
+    async fn try_bind(local: IpAddr, peer: IpAddr) -> io::Result<Self> {
+        let first = UdpSocket::bind((local, 0)).await?;
+        let port = first.local_addr()?.port();
+        // Odd: the neighbour below is as good as the one above.
+        let second = UdpSocket::bind((local, port ^ 1)).await?;
+        let (rtp, rtcp) = if port & 1 == 0 {
+            (first, second)
+        } else {
+            (second, first)
+        };
+        Ok(Self {
+            rtp,
+            rtcp,
+            ports: (port & !1, port | 1),
+            peer,
+            peer_ports: None,
+        })
+    }
+
+    /// Takes the server's side from its answer to SETUP.
+    pub(super) fn set_peer(&mut self, source: Option<&str>, ports: Option<(u16, u16)>) {
+        if let Some(source) = source.and_then(|text| text.parse().ok()) {
+            self.peer = source;
+        }
+        self.peer_ports = ports;
+    }
+
+    /// Sends one RTP packet; waits while the socket's buffer is full.
+    pub(super) async fn send_rtp(&self, packet: &[u8]) -> io::Result<()> {
+        match self.peer_ports {
+            Some((port, _)) => gone_is_lost(self.rtp.send_to(packet, (self.peer, port)).await),
+            None => Ok(()),
+        }
+    }
+
+    /// Sends RTCP, if the socket takes it now.
+    pub(super) fn send_rtcp(&self, packet: &[u8]) {
+        if let Some((_, port)) = self.peer_ports {
+            // A lost report is followed by the next.
+            let _ = self
+                .rtcp
+                .try_send_to(packet, SocketAddr::new(self.peer, port));
+        }
+    }
+
+    /// Opens the way through address translation: an RTP header without payload, which receivers
+    /// ignore.
+    pub(super) fn punch(&self) {
+        const EMPTY: [u8; 12] = [0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        if let Some((port, _)) = self.peer_ports {
+            let _ = self
+                .rtp
+                .try_send_to(&EMPTY, SocketAddr::new(self.peer, port));
+        }
+    }
+
+    /// One datagram of the peer, if there is one. `scratch` holds [`MAX_DATAGRAM`] bytes.
+    pub(super) fn receive(&self, rtcp: bool, scratch: &mut [u8]) -> Option<Bytes> {
+        let socket = if rtcp { &self.rtcp } else { &self.rtp };
+        loop {
+            match socket.try_recv_from(scratch) {
+                Ok((len, from)) if from.ip() == self.peer => {
+                    return Some(Bytes::copy_from_slice(scratch.get(..len)?));
+                }
+                // Somebody else's.
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
+                Err(_) => return None,
+            }
+        }
+    }
+}
+
+/// Over UDP a port where nobody listens yet is a lost packet, not the end.
+fn gone_is_lost(result: io::Result<usize>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() != io::ErrorKind::ConnectionRefused => Err(error),
+        _ => Ok(()),
+    }
+}
