@@ -2,7 +2,7 @@
 //! 14496-15, 5.3 and 8.3; 14496-1, 7.2.6).
 
 use bytes::Bytes;
-use easydarwin_core::media::{H264Params, H265Params, Track};
+use easydarwin_core::media::{G711Law, H264Params, H265Params, Track};
 
 use super::boxes::{Fields, child, children};
 
@@ -18,6 +18,15 @@ pub(super) struct Entry {
     pub(super) nal_length: usize,
 }
 
+impl Entry {
+    fn frames(track: Track) -> Self {
+        Self {
+            track,
+            nal_length: 0,
+        }
+    }
+}
+
 /// Reads the first sample entry that is understood.
 pub(super) fn read(stsd: &[u8]) -> Option<Entry> {
     let mut fields = Fields(stsd);
@@ -27,10 +36,9 @@ pub(super) fn read(stsd: &[u8]) -> Option<Entry> {
         b"avc1" | b"avc3" => avc(child(visual(body)?, b"avcC")?),
         b"hvc1" | b"hev1" => hevc(child(visual(body)?, b"hvcC")?),
         b"mp4a" => aac(body),
-        b"Opus" => Some(Entry {
-            track: Track::opus(AUDIO_PAYLOAD_TYPE),
-            nal_length: 0,
-        }),
+        b"Opus" => Some(Entry::frames(Track::opus(AUDIO_PAYLOAD_TYPE))),
+        b"alaw" => g711(body, G711Law::A),
+        b"ulaw" => g711(body, G711Law::Mu),
         _ => None,
     })
 }
@@ -105,10 +113,18 @@ fn aac(body: &[u8]) -> Option<Entry> {
     })?;
     let esds = child(fields.0, b"esds").or_else(|| child(child(fields.0, b"wave")?, b"esds"))?;
     let config = decoder_specific_info(esds.get(4..)?)?;
-    Some(Entry {
-        track: Track::aac(AUDIO_PAYLOAD_TYPE, rate, channels, config),
-        nal_length: 0,
-    })
+    let track = Track::aac(AUDIO_PAYLOAD_TYPE, rate, channels, config);
+    Some(Entry::frames(track))
+}
+
+/// QuickTime's G.711; RTP's static payload types are for 8 kHz mono.
+fn g711(body: &[u8], law: G711Law) -> Option<Entry> {
+    let mut fields = Fields(body);
+    fields.skip(16)?;
+    let channels = fields.u16()?;
+    fields.skip(6)?;
+    let rate = fields.u32()? >> 16;
+    (channels == 1 && rate == 8_000).then(|| Entry::frames(Track::g711(law)))
 }
 
 /// Finds DecoderSpecificInfo (tag 5) in ES_Descriptor (3) and DecoderConfigDescriptor (4).

@@ -2,6 +2,8 @@
 
 use std::io::{self, Read, Seek, SeekFrom};
 
+use easydarwin_core::media::Codec;
+
 use super::boxes::{Fields, child, children, descend, header};
 use super::clip::{Clip, Sample, Span, to_nanos};
 use super::entry;
@@ -10,6 +12,9 @@ use super::entry;
 const MAX_MOOV: u64 = 64 << 20;
 /// Most samples of a file.
 const MAX_SAMPLES: usize = 4_000_000;
+
+/// Octets of G.711 sent together: 20 ms, the default of RFC 3551.
+const G711_OCTETS: u32 = 160;
 
 /// Why a file cannot be played.
 #[derive(Debug, thiserror::Error)]
@@ -135,6 +140,9 @@ impl Table {
         let mut samples = places(stbl)?;
         let end = times(stbl, &mut samples)?;
         keys(stbl, &mut samples);
+        if matches!(entry.track.codec, Codec::G711(_)) {
+            samples = merge(samples);
+        }
         Some(Self {
             entry,
             timescale,
@@ -166,6 +174,23 @@ impl Table {
             end: nanos(shifted(self.end)),
         }
     }
+}
+
+/// G.711 has a sample per octet: neighbours are sent together.
+fn merge(samples: Vec<Raw>) -> Vec<Raw> {
+    let mut merged: Vec<Raw> = Vec::with_capacity(samples.len() / 100);
+    for sample in samples {
+        match merged.last_mut() {
+            Some(last)
+                if last.size < G711_OCTETS
+                    && last.offset.checked_add(last.size.into()) == Some(sample.offset) =>
+            {
+                last.size = last.size.saturating_add(sample.size);
+            }
+            _ => merged.push(sample),
+        }
+    }
+    merged
 }
 
 fn media_timescale(mdhd: &[u8]) -> Option<u32> {

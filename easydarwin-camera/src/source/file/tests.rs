@@ -198,6 +198,40 @@ async fn h265_and_opus_in_mp4() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn g711_in_quicktime_is_sent_in_frames() {
+    let path = made(
+        "g711.mov",
+        &[
+            "-vn", "-c:a", "pcm_alaw", "-ar", "8000", "-ac", "1", "-t", "2",
+        ],
+    );
+    let mut source = FileSource::new(&path);
+    let description = open(&mut source).await;
+    assert_eq!(description.tracks[0].encoding, "PCMA");
+    let expected = ffmpeg(
+        &[
+            "-i",
+            path.to_str().unwrap(),
+            "-c",
+            "copy",
+            "-f",
+            "alaw",
+            "-",
+        ],
+        Vec::new(),
+    );
+    let mut received = Vec::new();
+    while received.len() < expected.len() {
+        let unit = &take(&mut source, 1).await[0];
+        assert_eq!(unit.pts, received.len() as i64);
+        assert!(unit.len() <= 160);
+        received.extend_from_slice(&unit.data[0]);
+    }
+    assert!(received == expected);
+    std::fs::remove_file(path).unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn raw_streams_are_cut_into_pictures() {
     for (name, h265) in [("raw.h264", false), ("raw.h265", true)] {
         let codec: &[&str] = if h265 {
