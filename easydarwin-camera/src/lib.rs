@@ -33,4 +33,4 @@ mod backoff;
 mod camera;
 mod civil;
 
-pub use camera::{BuildError, Camera, CameraBuilder, CameraEvent, PushTransport};
+pub use camera::{BuildError, Camera, CameraBuilder, CameraCommand, CameraEvent, PushTransport};

@@ -3,8 +3,14 @@ use std::fmt;
 
 use tokio::sync::mpsc;
 
-use super::{Camera, CameraEvent};
+use easydarwin_core::protocol::check_serial;
+
+use super::{Camera, CameraCommand, CameraEvent, random_seed};
+use crate::engine::{Credential, EngineConfig};
 use crate::source::MediaSource;
+
+/// The protocol's channel numbers.
+const CHANNELS: std::ops::RangeInclusive<u32> = 1..=64;
 
 /// How media travels to the media server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -29,39 +35,46 @@ pub enum BuildError {
     /// No channel has a source.
     #[error("give at least one channel a source")]
     NoSource,
+    /// A channel's number is out of range.
+    #[error("channels are numbered from 1 to 64")]
+    Channel,
     /// A CMS was named, but no secret to log in with.
     #[error("give the key() or the token() that the CMS knows for this serial")]
     NoSecret,
 }
 
-/// What the camera proves its identity with.
-#[derive(Clone)]
-pub(crate) enum Secret {
-    Key(String),
-    Token(String),
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Key(_) => "Key(..)",
-            Self::Token(_) => "Token(..)",
-        })
-    }
-}
-
-/// Describes a [`Camera`].
-#[derive(Default)]
-pub struct CameraBuilder {
-    pub(super) serial: String,
-    pub(super) name: String,
-    pub(super) tag: String,
-    pub(super) secret: Option<Secret>,
+/// What a camera runs with.
+#[derive(Debug)]
+pub(super) struct Settings {
+    /// `None` without a CMS.
+    pub(super) engine: Option<EngineConfig>,
     pub(super) cms: Vec<String>,
     pub(super) push_to: Option<String>,
     pub(super) transport: PushTransport,
     pub(super) sources: BTreeMap<u32, Box<dyn MediaSource>>,
     pub(super) events: Option<mpsc::Sender<CameraEvent>>,
+    pub(super) commands: Option<mpsc::Sender<CameraCommand>>,
+}
+
+/// The secret as it was given; the serial that belongs to it may still be missing.
+enum Secret {
+    Key(String),
+    Token(String),
+}
+
+/// Describes a [`Camera`].
+#[derive(Default)]
+pub struct CameraBuilder {
+    serial: String,
+    name: String,
+    tag: String,
+    secret: Option<Secret>,
+    cms: Vec<String>,
+    push_to: Option<String>,
+    transport: PushTransport,
+    sources: BTreeMap<u32, Box<dyn MediaSource>>,
+    events: Option<mpsc::Sender<CameraEvent>>,
+    commands: Option<mpsc::Sender<CameraCommand>>,
 }
 
 impl CameraBuilder {
@@ -118,7 +131,7 @@ impl CameraBuilder {
         self
     }
 
-    /// Pushes channel 1 to this `rtsp://` URL all the time, without being asked by a CMS.
+    /// Pushes the first channel to this `rtsp://` URL all the time, without being asked by a CMS.
     pub fn push_to(mut self, url: impl Into<String>) -> Self {
         self.push_to = Some(url.into());
         self
@@ -130,14 +143,19 @@ impl CameraBuilder {
         self
     }
 
+    /// Who moves the camera and plays talkback; without it such commands are answered with 501.
+    /// While the channel is full they are answered with 503.
+    pub fn commands(mut self, commands: mpsc::Sender<CameraCommand>) -> Self {
+        self.commands = Some(commands);
+        self
+    }
+
     /// Checks the description.
+    ///
+    /// # Errors
+    /// [`BuildError`] says what is missing.
     pub fn build(self) -> Result<Camera, BuildError> {
-        let well_formed = (1..=64).contains(&self.serial.len())
-            && self
-                .serial
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
-        if !well_formed {
+        if check_serial(&self.serial).is_err() {
             return Err(BuildError::Serial);
         }
         if self.cms.is_empty() && self.push_to.is_none() {
@@ -146,10 +164,37 @@ impl CameraBuilder {
         if self.sources.is_empty() {
             return Err(BuildError::NoSource);
         }
-        if !self.cms.is_empty() && self.secret.is_none() {
-            return Err(BuildError::NoSecret);
+        if !self.sources.keys().all(|number| CHANNELS.contains(number)) {
+            return Err(BuildError::Channel);
         }
-        Ok(Camera { config: self })
+        let engine = if self.cms.is_empty() {
+            None
+        } else {
+            let credential = match self.secret {
+                Some(Secret::Key(key)) => Credential::key(&key, &self.serial),
+                Some(Secret::Token(token)) => Credential::Token(token),
+                None => return Err(BuildError::NoSecret),
+            };
+            let mut config = EngineConfig::new(self.serial, credential);
+            if !self.name.is_empty() {
+                config.name = self.name;
+            }
+            config.tag = self.tag;
+            config.channels = self.sources.keys().copied().collect();
+            config.seed = random_seed();
+            Some(config)
+        };
+        Ok(Camera {
+            settings: Settings {
+                engine,
+                cms: self.cms,
+                push_to: self.push_to,
+                transport: self.transport,
+                sources: self.sources,
+                events: self.events,
+                commands: self.commands,
+            },
+        })
     }
 }
 
@@ -157,7 +202,6 @@ impl fmt::Debug for CameraBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CameraBuilder")
             .field("serial", &self.serial)
-            .field("secret", &self.secret)
             .field("cms", &self.cms)
             .field("transport", &self.transport)
             .field("channels", &self.sources.keys())

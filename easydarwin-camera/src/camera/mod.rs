@@ -1,16 +1,31 @@
 //! The tokio shell: connections, timers and pushes around the engine.
 
 mod builder;
+mod channel;
+mod control;
+mod event;
 
 pub use builder::{BuildError, CameraBuilder, PushTransport};
+pub use event::{CameraCommand, CameraEvent};
 
 use std::future::Future;
-use std::net::SocketAddr;
+
+use easydarwin_core::client::ClientTransport;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use self::builder::Settings;
+use self::channel::{Channel, Wanted};
+use self::control::Control;
+use self::event::Reporter;
+
+/// Snapshots that may be under way per camera; more are not asked for.
+const SNAPSHOT_QUEUE: usize = 8;
 
 /// A camera that runs as one future; many of them share a runtime.
 #[derive(Debug)]
 pub struct Camera {
-    config: builder::CameraBuilder,
+    settings: Settings,
 }
 
 impl Camera {
@@ -21,54 +36,56 @@ impl Camera {
 
     /// Registers, waits and pushes until `shutdown` is ready, then ends all pushes with TEARDOWN.
     ///
-    /// Neither a CMS that is not there yet nor one that goes away ends it.
+    /// Neither a CMS that is not there yet nor one that goes away ends it. Needs a tokio runtime
+    /// with time and IO enabled. Dropping the future ends everything at once, without TEARDOWN.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let _ = self.config;
-        shutdown.await;
+        let settings = self.settings;
+        let reporter = Reporter::new(settings.events);
+        let (snapshots, taken) = mpsc::channel(SNAPSHOT_QUEUE);
+        let mut tasks = JoinSet::new();
+        let mut channels = Vec::new();
+        let mut direct = settings.push_to;
+        for (number, source) in settings.sources {
+            let first = direct.take().map(Wanted::always);
+            let (wanted, wants) = watch::channel(first);
+            let (requests, asked) = mpsc::channel(1);
+            channels.push(control::ChannelHandle {
+                number,
+                wanted,
+                requests,
+            });
+            let channel = Channel {
+                number,
+                source,
+                transport: match settings.transport {
+                    PushTransport::Tcp => ClientTransport::Tcp,
+                    PushTransport::Udp => ClientTransport::Udp,
+                },
+                reporter: reporter.clone(),
+                snapshots: snapshots.clone(),
+                seed: random_seed(),
+            };
+            tasks.spawn(channel.run(wants, asked));
+        }
+        drop(snapshots);
+        let control = settings
+            .engine
+            .map(|config| Control::new(config, settings.cms, settings.commands, reporter));
+        let channels = match control {
+            Some(control) => control.run(channels, taken, shutdown).await,
+            None => {
+                shutdown.await;
+                channels
+            }
+        };
+        // The senders are what the channels wait for: without them they end their pushes.
+        drop(channels);
+        while tasks.join_next().await.is_some() {}
     }
 }
 
-/// What happens to a camera, for logs and embedders.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum CameraEvent {
-    /// The CMS took the registration; the camera waits for requests.
-    Registered {
-        /// The CMS that did.
-        cms: SocketAddr,
-    },
-    /// The connection to the CMS ended; it will be tried again.
-    Disconnected {
-        /// Why it ended.
-        reason: String,
-    },
-    /// The CMS (or the embedder) wants this channel's stream.
-    PushRequested {
-        /// Channel, from 1.
-        channel: u32,
-        /// Where to, without token.
-        url: String,
-    },
-    /// The media server accepted RECORD and media flows.
-    PushStarted {
-        /// Channel, from 1.
-        channel: u32,
-    },
-    /// The push was cut or refused; it is tried again while it is wanted.
-    PushFailed {
-        /// Channel, from 1.
-        channel: u32,
-        /// What went wrong.
-        reason: String,
-    },
-    /// The stream is no longer wanted and the push ended.
-    PushStopped {
-        /// Channel, from 1.
-        channel: u32,
-    },
-    /// A snapshot went to the CMS.
-    SnapshotSent {
-        /// Channel, from 1.
-        channel: u32,
-    },
+/// A number that differs from camera to camera.
+fn random_seed() -> u64 {
+    // A system without randomness merely loses the spread of its waits.
+    getrandom::u64().unwrap_or_else(|_| std::process::id().into())
 }

@@ -1,0 +1,98 @@
+use std::net::SocketAddr;
+
+use easydarwin_core::protocol::ErrorNum;
+use tokio::sync::mpsc;
+
+use crate::engine::{Command, CommandId};
+
+/// What happens to a camera, for logs and embedders.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CameraEvent {
+    /// The CMS took the registration; the camera waits for requests.
+    Registered {
+        /// The CMS that did.
+        cms: SocketAddr,
+    },
+    /// The connection to the CMS ended or could not be made; it will be tried again.
+    Disconnected {
+        /// Why it ended.
+        reason: String,
+    },
+    /// The CMS (or the embedder) wants this channel's stream.
+    PushRequested {
+        /// Channel, from 1.
+        channel: u32,
+        /// Where to, without token and password.
+        url: String,
+    },
+    /// The media server accepted RECORD and media flows.
+    PushStarted {
+        /// Channel, from 1.
+        channel: u32,
+    },
+    /// The push was cut or refused. It is tried again while it is wanted, except when the media
+    /// server refuses the right to publish: then the CMS has to ask again.
+    PushFailed {
+        /// Channel, from 1.
+        channel: u32,
+        /// What went wrong.
+        reason: String,
+    },
+    /// The stream is no longer wanted and the push ended.
+    PushStopped {
+        /// Channel, from 1.
+        channel: u32,
+    },
+    /// The CMS took a snapshot.
+    SnapshotSent {
+        /// Channel, from 1.
+        channel: u32,
+    },
+}
+
+/// Something that a client wants the camera to do. Dropped without an answer it is answered with
+/// 408 after the engine's time.
+#[derive(Debug)]
+pub struct CameraCommand {
+    /// What to do.
+    pub command: Command,
+    pub(super) id: CommandId,
+    pub(super) replies: mpsc::Sender<(CommandId, ErrorNum)>,
+}
+
+impl CameraCommand {
+    /// Answers the client. An answer that comes too late is dropped.
+    pub fn reply(self, result: ErrorNum) {
+        let _ = self.replies.try_send((self.id, result));
+    }
+}
+
+/// Tells logs and the embedder; an embedder that does not listen loses events.
+#[derive(Debug, Clone)]
+pub(super) struct Reporter(Option<mpsc::Sender<CameraEvent>>);
+
+impl Reporter {
+    pub(super) fn new(events: Option<mpsc::Sender<CameraEvent>>) -> Self {
+        Self(events)
+    }
+
+    pub(super) fn report(&self, event: CameraEvent) {
+        match &event {
+            CameraEvent::Registered { cms } => tracing::info!(%cms, "registered"),
+            CameraEvent::Disconnected { reason } => tracing::warn!(reason, "not at the CMS"),
+            CameraEvent::PushRequested { channel, url } => {
+                tracing::info!(channel, url, "push wanted");
+            }
+            CameraEvent::PushStarted { channel } => tracing::info!(channel, "push started"),
+            CameraEvent::PushFailed { channel, reason } => {
+                tracing::warn!(channel, reason, "push failed");
+            }
+            CameraEvent::PushStopped { channel } => tracing::info!(channel, "push stopped"),
+            CameraEvent::SnapshotSent { channel } => tracing::debug!(channel, "snapshot sent"),
+        }
+        if let Some(events) = &self.0 {
+            let _ = events.try_send(event);
+        }
+    }
+}
