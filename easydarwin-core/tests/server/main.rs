@@ -1,0 +1,9 @@
+//! The media server on real sockets: publishing and playing, rights, on demand, bad input.
+#![cfg(feature = "server")]
+
+mod bad_input;
+mod demand;
+mod lifecycle;
+mod play;
+mod publish;
+mod support;
