@@ -53,7 +53,6 @@ pub struct MediaServer {
 #[derive(Debug)]
 struct HttpSide {
     listener: TcpListener,
-    address: SocketAddr,
     config: crate::http::HttpConfig,
 }
 
@@ -72,23 +71,18 @@ impl MediaServer {
     pub(super) async fn bind(parts: MediaServerBuilder, hub: Hub) -> Result<Self, ServerError> {
         let (listener, rtsp) = listen(parts.rtsp, "RTSP")?;
         #[cfg(feature = "http")]
-        let http = match parts.http {
-            None => None,
+        let (http, http_addr) = match parts.http {
+            None => (None, None),
             Some(address) => {
                 let (listener, address) = listen(address, "HTTP")?;
-                Some(HttpSide {
-                    listener,
-                    address,
-                    config: parts.http_config,
-                })
+                let config = parts.http_config;
+                (Some(HttpSide { listener, config }), Some(address))
             }
         };
         let range = parts.udp_ports.clone().unwrap_or(0..=0);
         let player_sockets =
             UdpSockets::bind(parts.rtsp.ip(), range).map_err(ServerError::UdpPorts)?;
         let lookup = Lookup::new(hub.clone(), parts.on_demand, parts.limits.demand);
-        #[cfg(feature = "http")]
-        let http_addr = http.as_ref().map(|side: &HttpSide| side.address);
         #[cfg(not(feature = "http"))]
         let http_addr = None;
         let shared = Arc::new(Shared {

@@ -14,6 +14,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use socket2::SockRef;
+use thiserror::Error;
 use tokio::net::TcpStream;
 
 use self::player::Player;
@@ -90,21 +91,21 @@ enum Media {
 }
 
 /// Why a connection ends.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 enum End {
-    /// The peer closed it.
+    #[error("the peer closed it")]
     Peer,
-    /// Reading or writing failed.
+    #[error("the socket failed: {0}")]
     Io(io::Error),
-    /// It broke a rule or was silent too long.
+    #[error(transparent)]
     Rtsp(CloseReason),
-    /// It did not take our answers in time.
+    #[error("the peer does not take answers")]
     Stuck,
-    /// The stream that it played is over, or the socket no longer takes it.
+    #[error("nothing more to play: {0}")]
     Reader(ReaderEnd),
-    /// Its stream was closed or taken over.
+    #[error("nothing more to publish: {0}")]
     Publisher(EndReason),
-    /// The server shuts down.
+    #[error("the server shuts down")]
     Shutdown,
 }
 
@@ -333,7 +334,7 @@ impl Connection {
 
     /// Releases everything and closes the connection so that the peer gets our last words.
     async fn finish(mut self, end: End) {
-        tracing::debug!(peer = %self.peer, ?end, "connection ends");
+        tracing::debug!(peer = %self.peer, %end, "connection ends");
         self.job = None;
         if let (End::Shutdown, Media::Play(player)) = (&end, &mut self.media) {
             // Its stream ends too: the reader sends what is left and its goodbyes.

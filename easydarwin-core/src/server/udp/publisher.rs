@@ -67,10 +67,6 @@ impl UdpIngest {
         });
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.tracks.is_empty()
-    }
-
     /// Ready when a socket has something.
     pub(crate) fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
         // Each one is asked, so that each one knows whom to wake.
