@@ -8,17 +8,31 @@
 //!
 //! Readers must be started inside a tokio runtime: the shards are tasks of it.
 
+mod chunks;
+mod clock;
 mod config;
+mod counters;
+mod cursor;
 mod errors;
 mod events;
+mod group;
 mod hub;
+mod ingest;
+mod live;
 mod publisher;
 mod reader;
+mod ring;
+mod shard;
 mod sink;
 mod stats;
 mod stream;
+mod swap;
+mod sync;
 mod tap;
 mod udp;
+mod unit;
+mod wake;
+mod writer;
 
 pub use config::RelayConfig;
 pub use errors::{CloseError, ControlError, EndReason, PublishError, ReaderEnd};

@@ -1,9 +1,22 @@
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use tokio::sync::watch;
 
+use super::clock::{adjust, unix_nanos};
+use super::ingest::{TrackIngest, low_32};
+use super::live::StreamInner;
+use super::unit::Unit;
 use super::{EndReason, Stream};
 use crate::media::AccessUnit;
+use crate::rtp::rtcp::{self, RtcpPacket};
+use crate::rtp::{PacketRun, Packetizer, PacketizerConfig, RtpPacket};
+
+/// Units collected before they are made visible although no [`Publisher::flush`] came.
+const MAX_PENDING: usize = 256;
+/// Interval at which the bit rate is measured.
+const RATE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The right to feed one stream. Dropping it ends the stream (after
 /// [`offline_grace`](super::RelayConfig::offline_grace)).
@@ -11,65 +24,267 @@ use crate::media::AccessUnit;
 /// After each read from the network call [`flush`](Self::flush) once; packets become visible to
 /// readers there. Packets of a UDP publisher go through `rtp::ReorderBuffer` first.
 #[derive(Debug)]
-pub struct Publisher {}
+pub struct Publisher {
+    stream: Stream,
+    generation: u64,
+    /// Which of the stream's publishers this is; units of another are refused.
+    owner: u64,
+    closed: watch::Receiver<Option<EndReason>>,
+    tracks: Vec<TrackIngest>,
+    /// Packetizers of tracks that are fed from code.
+    packetizers: Vec<Option<Packetizer>>,
+    run: PacketRun,
+    pending: Vec<Unit>,
+    reason: EndReason,
+    last_packet: Instant,
+    next_report: Option<Instant>,
+    last_report: Instant,
+    rate_since: Instant,
+    rate_bytes: u64,
+    params_changed: bool,
+    ready: bool,
+}
 
 impl Publisher {
+    pub(super) fn new(
+        stream: Stream,
+        generation: u64,
+        owner: u64,
+        closed: watch::Receiver<Option<EndReason>>,
+        tracks: Vec<TrackIngest>,
+        now: Instant,
+    ) -> Self {
+        Self {
+            stream,
+            generation,
+            owner,
+            closed,
+            packetizers: tracks.iter().map(|_| None).collect(),
+            tracks,
+            run: PacketRun::new(),
+            pending: Vec::new(),
+            reason: EndReason::PublisherLeft,
+            last_packet: now,
+            next_report: None,
+            last_report: now,
+            rate_since: now,
+            rate_bytes: 0,
+            params_changed: false,
+            ready: false,
+        }
+    }
+
     /// The stream that it feeds.
     pub fn stream(&self) -> &Stream {
-        todo!()
+        &self.stream
     }
 
     /// The generation under which it publishes.
     pub fn generation(&self) -> u64 {
-        todo!()
+        self.generation
     }
 
     /// Takes one RTP packet of track `track` as it came. Malformed packets and unknown tracks are
     /// counted and dropped.
     pub fn push_rtp(&mut self, track: usize, packet: &[u8], now: Instant) {
-        todo!()
+        let inner = &self.stream.inner;
+        let (Ok(view), Some(ingest)) = (RtpPacket::parse(packet), self.tracks.get_mut(track))
+        else {
+            inner.counters.invalid.add(1);
+            return;
+        };
+        self.last_packet = now;
+        self.rate_bytes += u64::try_from(packet.len()).unwrap_or(0);
+        let taken = ingest.push(
+            &view,
+            now,
+            &inner.hub.wall,
+            &mut self.pending,
+            &mut self.params_changed,
+        );
+        if !taken {
+            inner.counters.invalid.add(1);
+        }
+        if self.pending.len() >= MAX_PENDING {
+            self.commit(now);
+        }
     }
 
     /// Takes one compound RTCP packet of track `track`. It is consumed, never forwarded.
     pub fn push_rtcp(&mut self, track: usize, packet: &[u8], now: Instant) {
-        todo!()
+        let Some(ingest) = self.tracks.get_mut(track) else {
+            self.stream.inner.counters.invalid.add(1);
+            return;
+        };
+        for item in rtcp::parse(packet) {
+            match item {
+                Ok(RtcpPacket::SenderReport(report, _)) => {
+                    ingest.reception.on_sender_report(report.ntp, now);
+                    if let Some(ts) = ingest.translate_ts(report.rtp_time) {
+                        ingest.clock.on_publisher_report(ts, unix_nanos(report.ntp.into()));
+                    }
+                }
+                // A goodbye passed on would end the readers; the connection's end is what counts.
+                Ok(_) => {}
+                Err(_) => self.stream.inner.counters.invalid.add(1),
+            }
+        }
     }
 
     /// Publishes an access unit from code. Do not mix with [`push_rtp`](Self::push_rtp) on one
     /// track. Call [`flush`](Self::flush) afterwards.
+    ///
+    /// Units that cannot be expressed in packets are counted as invalid and dropped.
     pub fn push_unit(&mut self, unit: &AccessUnit) {
-        todo!()
+        let mut run = std::mem::take(&mut self.run);
+        run.clear();
+        let made = self.packetize(unit, &mut run);
+        if made {
+            for packet in run.packets() {
+                self.push_rtp(unit.track, packet, unit.arrival);
+            }
+        } else {
+            self.stream.inner.counters.invalid.add(1);
+        }
+        self.run = run;
+    }
+
+    fn packetize(&mut self, unit: &AccessUnit, run: &mut PacketRun) -> bool {
+        let Some(slot) = self.packetizers.get_mut(unit.track) else {
+            return false;
+        };
+        let description = self.stream.description();
+        let (Some(track), Some(identity)) = (
+            description.tracks.get(unit.track),
+            self.stream.tracks().get(unit.track),
+        ) else {
+            return false;
+        };
+        let packetizer = slot.get_or_insert_with(|| {
+            let config = PacketizerConfig {
+                ssrc: identity.ssrc,
+                payload_type: track.payload_type,
+                ..PacketizerConfig::default()
+            };
+            Packetizer::new(track, config)
+        });
+        packetizer.packetize(unit, low_32(unit.pts), run).is_ok()
     }
 
     /// End of a read wake-up: makes what is complete (or big, or old) visible to readers.
     /// Returns false once the stream was closed or taken over: stop then.
     pub fn flush(&mut self, now: Instant) -> bool {
-        todo!()
+        let inner = Arc::clone(&self.stream.inner);
+        let merge = inner.hub.config.merge;
+        for track in &mut self.tracks {
+            track.flush(now, merge, &inner.hub.wall, &mut self.pending);
+        }
+        self.measure_rate(&inner, now);
+        if self.next_report.is_some_and(|due| now >= due) {
+            self.report(&inner, now);
+        }
+        self.commit(now)
     }
 
     /// When [`flush`](Self::flush) is due although nothing more came.
     pub fn flush_deadline(&self) -> Option<Instant> {
-        todo!()
+        let merge = self.stream.inner.hub.config.merge;
+        self.tracks.iter().filter_map(|track| track.deadline(merge)).min()
     }
 
     /// When the last valid RTP packet came (at first: when it was made).
     pub fn last_packet(&self) -> Instant {
-        todo!()
+        self.last_packet
     }
 
     /// The RTCP receiver report for `track`, to be sent to a UDP publisher now and then; `None`
     /// before its first packet.
     pub fn receiver_report(&mut self, track: usize, now: Instant) -> Option<Bytes> {
-        todo!()
+        let ssrc = self.stream.tracks().get(track)?.ssrc;
+        let block = self.tracks.get_mut(track)?.reception.report_block(now)?;
+        let mut out = BytesMut::new();
+        rtcp::write_receiver_report(ssrc, &[block], self.stream.path().as_str(), &mut out);
+        Some(out.freeze())
     }
 
     /// Resolves when the stream was closed or taken over.
     pub fn closed(&self) -> impl Future<Output = EndReason> + Send + 'static {
-        async { todo!() }
+        let mut closed = self.closed.clone();
+        async move {
+            match closed.wait_for(Option::is_some).await {
+                Ok(reason) => reason.unwrap_or(EndReason::Closed),
+                Err(_) => EndReason::Closed,
+            }
+        }
     }
 
     /// Ends the publisher with a reason; dropping it means [`EndReason::PublisherLeft`].
-    pub fn end(self, reason: EndReason) {
-        todo!()
+    pub fn end(mut self, reason: EndReason) {
+        self.reason = reason;
+    }
+
+    fn commit(&mut self, now: Instant) -> bool {
+        let inner = &self.stream.inner;
+        if self.pending.is_empty() {
+            return self.closed.borrow().is_none();
+        }
+        if std::mem::take(&mut self.params_changed) {
+            inner.set_codecs(self.owner, self.tracks.iter().map(TrackIngest::codec));
+        }
+        let video = inner.has_video();
+        let ready = !self.ready
+            && (self.pending.iter().any(|unit| unit.flags.key || !video)
+                || self.tracks.iter().any(|track| track.keyless));
+        self.ready |= ready;
+        if self.next_report.is_none() {
+            self.next_report = Some(now + inner.hub.config.report_interval);
+            self.last_report = now;
+        }
+        inner.set_anchors(&self.tracks);
+        let keyless = self
+            .tracks
+            .iter()
+            .enumerate()
+            .filter(|(_, track)| track.keyless)
+            .map(|(index, _)| index);
+        inner.commit(self.owner, &mut self.pending, keyless, ready, now)
+    }
+
+    fn report(&mut self, inner: &StreamInner, now: Instant) {
+        let elapsed = now.saturating_duration_since(self.last_report);
+        self.last_report = now;
+        self.next_report = Some(now + inner.hub.config.report_interval);
+        let mut clocks: Vec<_> = self
+            .tracks
+            .iter_mut()
+            .zip(inner.identities.iter())
+            .map(|(track, identity)| (&mut track.clock, identity.clock_rate))
+            .collect();
+        adjust(&mut clocks, elapsed);
+        inner.set_anchors(&self.tracks);
+        inner.report_units(now, &mut self.pending);
+    }
+
+    fn measure_rate(&mut self, inner: &StreamInner, now: Instant) {
+        let elapsed = now.saturating_duration_since(self.rate_since);
+        if elapsed < RATE_INTERVAL {
+            return;
+        }
+        let millis = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX).max(1);
+        inner.counters.measured(self.rate_bytes.saturating_mul(8_000) / millis);
+        self.rate_bytes = 0;
+        self.rate_since = now;
+    }
+}
+
+impl Drop for Publisher {
+    fn drop(&mut self) {
+        let inner = Arc::clone(&self.stream.inner);
+        for track in &mut self.tracks {
+            track.finish(&inner.hub.wall, &mut self.pending);
+        }
+        let now = super::hub::now();
+        self.commit(now);
+        inner.publisher_gone(self.owner, self.reason);
     }
 }

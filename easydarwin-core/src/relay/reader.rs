@@ -1,9 +1,24 @@
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use futures::future::BoxFuture;
+use tokio::sync::oneshot;
 
-use super::{ControlError, ReaderEnd, ReaderInfo, Sink, UdpTarget};
+use super::counters::{MAX_CONTROL, ReaderShared};
+use super::cursor::{Cursor, Policy};
+use super::hub::now;
+use super::ingest::low_32;
+use super::live::{StreamInner, frame_in_place};
+use super::shard::Shard;
+use super::unit::{FRAME_HEADER, Window, track_bit};
+use super::writer::{ChannelMap, Item, TcpWriter, Turn, TurnContext, pending};
+use super::{ControlError, ReaderEnd, ReaderInfo, Sink, Stream, UdpTarget, Viewer};
+use crate::media::MediaKind;
+
+/// Least limit of bytes that the kernel holds unsent for a reader.
+const MIN_UNSENT: u64 = 64 * 1024;
 
 /// Where a reader starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -75,22 +90,317 @@ pub struct RtpInfo {
 /// A reader whose start is fixed but to which nothing is written yet: make it before the PLAY
 /// response, start it after the response is flushed.
 #[derive(Debug)]
-pub struct PreparedReader {}
+pub struct PreparedReader {
+    stream: Stream,
+    viewer: Option<Viewer>,
+    options: ReaderOptions,
+    tracks: Vec<TrackChannels>,
+    policy: Policy,
+    cursor: Cursor,
+    rtp_info: Vec<RtpInfo>,
+}
 
 impl PreparedReader {
+    pub(super) fn new(stream: Stream, mut options: ReaderOptions) -> Self {
+        let inner = &stream.inner;
+        let known = inner.identities.len();
+        let mut tracks = options
+            .tracks
+            .take()
+            .unwrap_or_else(|| (0..known).map(TrackChannels::canonical).collect());
+        tracks.retain(|track| track.track < known);
+        let max_lag = options.max_lag.unwrap_or(inner.hub.config.max_lag);
+        let policy = policy(inner, tracks.iter().map(|t| t.track), max_lag, options.keep_audio);
+        let viewer = options.viewer.then(|| stream.viewer());
+        let (cursor, rtp_info) = start(inner, &policy, options.start, &tracks);
+        Self {
+            viewer,
+            options,
+            tracks,
+            policy,
+            cursor,
+            rtp_info,
+            stream,
+        }
+    }
+
     /// For the `RTP-Info` header, in the order of the tracks asked for.
     pub fn rtp_info(&self) -> Vec<RtpInfo> {
-        todo!()
+        self.rtp_info.clone()
     }
 
     /// Starts writing interleaved frames: one sender report per track, then units.
-    pub fn start(self, sink: impl Sink) -> ReaderHandle {
-        todo!()
+    pub fn start(self, mut sink: impl Sink) -> ReaderHandle {
+        let inner = &self.stream.inner;
+        // A quarter of a second: what is in the kernel cannot be skipped when the reader is late.
+        let quarter = inner.counters.bitrate.value() / 32;
+        sink.limit_unsent(u32::try_from(quarter.max(MIN_UNSENT)).unwrap_or(u32::MAX));
+        let mut first = BytesMut::new();
+        let at = now();
+        for track in &self.tracks {
+            let mut report = BytesMut::zeroed(FRAME_HEADER);
+            if inner.sender_report(track.track, at, &mut report) {
+                frame_in_place(&mut report, track.rtcp);
+                first.extend_from_slice(&report);
+            }
+        }
+        let map = channel_map(&self.tracks);
+        let writer = TcpWriter::new(Box::new(sink), map, first);
+        self.run(Out::Tcp(writer), "tcp", at)
     }
 
     /// Starts sending datagrams.
     pub fn start_udp(self, target: UdpTarget) -> ReaderHandle {
         todo!()
+    }
+
+    fn run(self, out: Out, transport: &'static str, at: Instant) -> ReaderHandle {
+        let inner = Arc::clone(&self.stream.inner);
+        let id = inner.hub.next_id();
+        let shared =
+            ReaderShared::new(id, self.options.label, self.options.viewer, transport, at);
+        inner.add_reader(Arc::clone(&shared));
+        let spread = inner.spread.load(Ordering::Relaxed);
+        let home = inner.hub.shards.get(inner.home);
+        let shard = if spread { inner.hub.least_loaded() } else { home };
+        let handle = ReaderHandle {
+            shard: shard.cloned(),
+            stream: inner.id,
+            shared: Arc::clone(&shared),
+        };
+        let stall_timeout =
+            self.options.stall_timeout.unwrap_or(inner.hub.config.stall_timeout);
+        let reader = Box::new(Reader {
+            stream: inner,
+            shared,
+            cursor: self.cursor,
+            policy: self.policy,
+            out,
+            progress: at,
+            late_since: None,
+            stall_timeout,
+            _viewer: self.viewer,
+        });
+        if let Some(shard) = shard_of(&handle) {
+            shard.add(reader);
+        }
+        handle
+    }
+}
+
+fn shard_of(handle: &ReaderHandle) -> Option<&Arc<Shard>> {
+    handle.shard.as_ref()
+}
+
+impl TrackChannels {
+    /// The channels that need no rewriting.
+    pub fn canonical(track: usize) -> Self {
+        let rtp = u8::try_from(track * 2).unwrap_or(u8::MAX);
+        Self {
+            track,
+            rtp,
+            rtcp: rtp.saturating_add(1),
+        }
+    }
+}
+
+/// The policy of a reader or tap of these tracks.
+pub(super) fn policy(
+    stream: &StreamInner,
+    tracks: impl Iterator<Item = usize>,
+    max_lag: Duration,
+    keep_audio: bool,
+) -> Policy {
+    let mut policy = Policy {
+        tracks: 0,
+        video: 0,
+        primary: None,
+        max_lag,
+        keep_audio,
+    };
+    for track in tracks {
+        policy.tracks |= track_bit(track);
+        if stream.kinds.get(track) == Some(&MediaKind::Video) {
+            policy.video |= track_bit(track);
+            policy.primary = Some(policy.primary.map_or(track, |first| first.min(track)));
+        }
+    }
+    policy
+}
+
+/// Where a reader starts, and what it will see first of each track.
+pub(super) fn start(
+    stream: &StreamInner,
+    policy: &Policy,
+    start: Start,
+    tracks: &[TrackChannels],
+) -> (Cursor, Vec<RtpInfo>) {
+    let at = now();
+    let live = stream.live.lock();
+    let ring = &live.ring;
+    let cached = policy
+        .primary
+        .filter(|_| start == Start::Key)
+        .and_then(|track| ring.newest_start(track))
+        .filter(|number| {
+            ring.unit(*number).is_some_and(|unit| {
+                at.saturating_duration_since(unit.arrival) <= stream.hub.config.start_age
+            })
+        });
+    let next = cached.unwrap_or_else(|| ring.head());
+    let info = tracks.iter().map(|track| {
+        // Of another video track the first unit sent is a key frame that nobody knows yet.
+        let certain = policy.video & track_bit(track.track) == 0
+            || policy.primary == Some(track.track) && cached.is_some();
+        let unit = ring.first_of(track.track, next).filter(|_| certain);
+        RtpInfo {
+            track: track.track,
+            seq: unit.map(|unit| unit.seq),
+            rtptime: unit.map(|unit| low_32(unit.ts)),
+        }
+    });
+    (Cursor::new(next, policy), info.collect())
+}
+
+/// The asked channel numbers, unless they are the canonical ones.
+fn channel_map(tracks: &[TrackChannels]) -> Option<ChannelMap> {
+    if tracks.iter().all(|track| *track == TrackChannels::canonical(track.track)) {
+        return None;
+    }
+    let mut map: ChannelMap = Box::new([0; 64]);
+    for track in tracks {
+        if let Some([rtp, rtcp]) = map.get_mut(track.track * 2..track.track * 2 + 2) {
+            *rtp = track.rtp;
+            *rtcp = track.rtcp;
+        }
+    }
+    Some(map)
+}
+
+/// A reader as its shard has it.
+#[derive(Debug)]
+pub(super) struct Reader {
+    pub(super) stream: Arc<StreamInner>,
+    shared: Arc<ReaderShared>,
+    cursor: Cursor,
+    policy: Policy,
+    out: Out,
+    /// When the peer last took bytes.
+    progress: Instant,
+    /// Arrival of the oldest unit that it does not have.
+    late_since: Option<Instant>,
+    stall_timeout: Duration,
+    _viewer: Option<Viewer>,
+}
+
+#[derive(Debug)]
+enum Out {
+    Tcp(TcpWriter),
+}
+
+impl Reader {
+    pub(super) fn id(&self) -> u64 {
+        self.shared.id
+    }
+
+    /// Number of the next unit.
+    pub(super) fn position(&self) -> u64 {
+        self.cursor.next
+    }
+
+    pub(super) fn turn(&mut self, window: &Window, at: Instant, plan: &mut Vec<Item>) -> Turn {
+        let mut progress = false;
+        let mut context = TurnContext {
+            cursor: &mut self.cursor,
+            policy: &self.policy,
+            shared: &self.shared,
+            window,
+            now: at,
+            plan,
+            progress: &mut progress,
+        };
+        let turn = match &mut self.out {
+            Out::Tcp(writer) => writer.turn(&mut context),
+        };
+        if progress {
+            self.progress = at;
+            self.shared.life(at);
+        }
+        self.late_since = match turn {
+            Turn::Idle => None,
+            _ => window.unit(self.cursor.next).map(|unit| unit.arrival),
+        };
+        turn
+    }
+
+    /// The unit that the ring should keep for it, unless it is too late anyway.
+    pub(super) fn holds_back(&self, at: Instant) -> Option<u64> {
+        let since = self.late_since?;
+        let late = at.saturating_duration_since(since);
+        (late <= self.policy.max_lag).then_some(self.cursor.next)
+    }
+
+    /// What a blocked reader waits for.
+    pub(super) fn park(&self) -> BoxFuture<'static, ()> {
+        match &self.out {
+            Out::Tcp(writer) => writer.sink().park(),
+        }
+    }
+
+    pub(super) fn is_stalled(&self, at: Instant) -> bool {
+        at.saturating_duration_since(self.progress) >= self.stall_timeout
+    }
+
+    pub(super) fn wants_stop(&self) -> bool {
+        let inbox = self.shared.inbox.lock();
+        inbox.stop.is_some() || inbox.overflow || inbox.abandoned
+    }
+
+    /// Ends it as its inbox says.
+    pub(super) fn stop(self: Box<Self>) {
+        let (stop, overflow) = {
+            let mut inbox = self.shared.inbox.lock();
+            (inbox.stop.take(), inbox.overflow)
+        };
+        let end = if overflow { ReaderEnd::ControlOverflow } else { ReaderEnd::Stopped };
+        let shared = Arc::clone(&self.shared);
+        let (sink, rest) = self.dismantle(&end);
+        if let Some(stop) = stop {
+            // A caller who went away drops the sink and so closes the socket.
+            let _ = stop.send(StoppedReader {
+                sink,
+                pending: pending(rest, &shared),
+            });
+        }
+        shared.ended.send_replace(Some(end));
+    }
+
+    pub(super) fn stalled(self: Box<Self>) {
+        let end = ReaderEnd::Stalled(self.stall_timeout.as_secs());
+        self.ended(end);
+    }
+
+    pub(super) fn ended(self: Box<Self>, end: ReaderEnd) {
+        let shared = Arc::clone(&self.shared);
+        self.dismantle(&end);
+        shared.ended.send_replace(Some(end));
+    }
+
+    fn dismantle(self: Box<Self>, end: &ReaderEnd) -> (Option<Box<dyn Sink>>, BytesMut) {
+        self.stream.remove_reader(self.shared.id);
+        tracing::debug!(
+            reader = self.shared.id,
+            label = %self.shared.label,
+            path = %self.stream.path,
+            %end,
+            "reader ended"
+        );
+        match self.out {
+            Out::Tcp(writer) => {
+                let (sink, rest) = writer.into_parts();
+                (Some(sink), rest)
+            }
+        }
     }
 }
 
@@ -105,7 +415,11 @@ pub struct StoppedReader {
 
 /// A running reader. Dropping it stops the reader.
 #[derive(Debug)]
-pub struct ReaderHandle {}
+pub struct ReaderHandle {
+    shard: Option<Arc<Shard>>,
+    stream: u64,
+    shared: Arc<ReaderShared>,
+}
 
 impl ReaderHandle {
     /// Sends bytes (an RTSP answer) at the next packet boundary, before further units.
@@ -113,26 +427,73 @@ impl ReaderHandle {
     /// # Errors
     /// [`ControlError`] when too much waits or the reader has ended.
     pub fn control(&self, bytes: Bytes) -> Result<(), ControlError> {
-        todo!()
+        if self.shared.ended.borrow().is_some() {
+            return Err(ControlError::Ended);
+        }
+        let full = {
+            let mut inbox = self.shared.inbox.lock();
+            inbox.control_len = inbox.control_len.saturating_add(bytes.len());
+            inbox.overflow |= inbox.control_len > MAX_CONTROL;
+            if !inbox.overflow {
+                inbox.control.push_back(bytes);
+            }
+            self.shared.pending.store(true, Ordering::Release);
+            inbox.overflow
+        };
+        self.tell();
+        if full { Err(ControlError::Overflow) } else { Ok(()) }
     }
 
     /// Takes writing back (PAUSE, TEARDOWN). The stream's position is lost.
     pub async fn stop(self) -> StoppedReader {
-        todo!()
+        let (sender, receiver) = oneshot::channel();
+        self.shared.inbox.lock().stop = Some(sender);
+        self.tell();
+        let mut ended = self.shared.ended.subscribe();
+        let gone = StoppedReader {
+            sink: None,
+            pending: Bytes::new(),
+        };
+        tokio::select! {
+            biased;
+            stopped = receiver => stopped.unwrap_or(gone),
+            _ = ended.wait_for(Option::is_some) => gone,
+        }
     }
 
     /// Resolves when the reader has ended by itself.
     pub fn ended(&self) -> impl Future<Output = ReaderEnd> + Send + 'static {
-        async { todo!() }
+        let mut ended = self.shared.ended.subscribe();
+        async move {
+            match ended.wait_for(Option::is_some).await {
+                Ok(end) => end.clone().unwrap_or(ReaderEnd::Stopped),
+                Err(_) => ReaderEnd::Stopped,
+            }
+        }
     }
 
     /// When the kernel last took bytes; over UDP, when the peer's last RTCP came.
-    pub fn last_life(&self) -> std::time::Instant {
-        todo!()
+    pub fn last_life(&self) -> Instant {
+        self.shared.last_life()
     }
 
     /// Counters.
     pub fn info(&self) -> ReaderInfo {
-        todo!()
+        self.shared.info(now())
+    }
+
+    fn tell(&self) {
+        if let Some(shard) = &self.shard {
+            shard.tell(self.stream, self.shared.id);
+        }
+    }
+}
+
+impl Drop for ReaderHandle {
+    fn drop(&mut self) {
+        if self.shared.ended.borrow().is_none() {
+            self.shared.inbox.lock().abandoned = true;
+            self.tell();
+        }
     }
 }

@@ -43,3 +43,7 @@ pub struct UdpTarget {
     /// The tracks that go over UDP.
     pub tracks: Arc<[UdpTrack]>,
 }
+
+/// A unit's packets as datagrams want them.
+#[derive(Debug)]
+pub(super) struct UdpForm {}

@@ -1,0 +1,184 @@
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::time::Instant;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::{oneshot, watch};
+
+use super::cursor::Skip;
+use super::{ReaderEnd, ReaderInfo, StoppedReader};
+
+/// Answers that may wait for one reader, in bytes.
+pub(super) const MAX_CONTROL: usize = 64 * 1024;
+
+/// A counter with one writer: no locked instruction on the way of a packet.
+#[derive(Debug, Default)]
+pub(super) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(super) fn add(&self, n: u64) {
+        let value = self.0.load(Ordering::Relaxed).wrapping_add(n);
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    pub(super) fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    pub(super) fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What a reader's task, its handle and the API share.
+#[derive(Debug)]
+pub(super) struct ReaderShared {
+    pub(super) id: u64,
+    pub(super) label: Arc<str>,
+    pub(super) viewer: bool,
+    pub(super) started: Instant,
+    transport: &'static str,
+    pub(super) counters: ReaderCounters,
+    pub(super) inbox: Mutex<Inbox>,
+    /// Something is in the inbox.
+    pub(super) pending: AtomicBool,
+    pub(super) ended: watch::Sender<Option<ReaderEnd>>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Inbox {
+    pub(super) control: VecDeque<Bytes>,
+    pub(super) control_len: usize,
+    pub(super) overflow: bool,
+    pub(super) stop: Option<oneshot::Sender<StoppedReader>>,
+    /// The handle is gone: nobody waits for the sink.
+    pub(super) abandoned: bool,
+}
+
+/// All written by the one task that serves the reader.
+#[derive(Debug, Default)]
+pub(super) struct ReaderCounters {
+    pub(super) packets: Counter,
+    pub(super) bytes: Counter,
+    pub(super) units: Counter,
+    pub(super) skips_lag: Counter,
+    pub(super) skips_overrun: Counter,
+    pub(super) skipped_units: Counter,
+    pub(super) held_units: Counter,
+    pub(super) truncated: Counter,
+    pub(super) blocked: Counter,
+    /// Arrival of the oldest unit not wholly handed over, in ms after `started`, plus 1; 0: none.
+    late_since: Counter,
+    /// Last sign of life, in ms after `started`. Also written by the task that reads reports.
+    life: AtomicU64,
+    pub(super) rr_fraction: AtomicU32,
+    pub(super) rr_lost: AtomicU64,
+    pub(super) rr_jitter: AtomicU32,
+    pub(super) rr_count: AtomicUsize,
+}
+
+impl ReaderShared {
+    pub(super) fn new(
+        id: u64,
+        label: Arc<str>,
+        viewer: bool,
+        transport: &'static str,
+        now: Instant,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            id,
+            label,
+            viewer,
+            started: now,
+            transport,
+            counters: ReaderCounters::default(),
+            inbox: Mutex::default(),
+            pending: AtomicBool::new(false),
+            ended: watch::Sender::new(None),
+        })
+    }
+
+    /// Notes a skip; logged by the caller, who knows the stream.
+    pub(super) fn count_skip(&self, skip: Skip) {
+        let units = match skip {
+            Skip::Lag(units) => {
+                self.counters.skips_lag.add(1);
+                units
+            }
+            Skip::Overrun(units) => {
+                self.counters.skips_overrun.add(1);
+                units
+            }
+        };
+        self.counters.skipped_units.add(units);
+    }
+
+    /// The oldest unit that is not wholly handed over came at `arrival`.
+    pub(super) fn late(&self, arrival: Option<Instant>) {
+        let value = arrival.map_or(0, |at| millis(at.saturating_duration_since(self.started)) + 1);
+        self.counters.late_since.set(value);
+    }
+
+    pub(super) fn life(&self, now: Instant) {
+        let value = millis(now.saturating_duration_since(self.started));
+        self.counters.life.store(value, Ordering::Relaxed);
+    }
+
+    pub(super) fn last_life(&self) -> Instant {
+        let millis = self.counters.life.load(Ordering::Relaxed);
+        self.started + std::time::Duration::from_millis(millis)
+    }
+
+    pub(super) fn info(&self, now: Instant) -> ReaderInfo {
+        let counters = &self.counters;
+        let age_ms = millis(now.saturating_duration_since(self.started));
+        let late_since = counters.late_since.value();
+        ReaderInfo {
+            id: self.id,
+            label: self.label.to_string(),
+            transport: self.transport,
+            viewer: self.viewer,
+            age_ms,
+            packets: counters.packets.value(),
+            bytes: counters.bytes.value(),
+            units: counters.units.value(),
+            lag_ms: match late_since {
+                0 => 0,
+                since => age_ms.saturating_sub(since - 1),
+            },
+            skips_lag: counters.skips_lag.value(),
+            skips_overrun: counters.skips_overrun.value(),
+            skipped_units: counters.skipped_units.value(),
+            held_units: counters.held_units.value(),
+            truncated: counters.truncated.value(),
+            blocked: counters.blocked.value(),
+            rr_fraction_lost: u8::try_from(counters.rr_fraction.load(Ordering::Relaxed))
+                .unwrap_or(u8::MAX),
+            rr_lost: counters.rr_lost.load(Ordering::Relaxed).cast_signed(),
+            rr_jitter: counters.rr_jitter.load(Ordering::Relaxed),
+        }
+    }
+}
+
+pub(super) fn millis(span: std::time::Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl ReaderShared {
+    /// Appends the next answer that waits; false when there is none.
+    pub(super) fn take_control(&self, into: &mut bytes::BytesMut) -> bool {
+        if !self.pending.load(Ordering::Acquire) {
+            return false;
+        }
+        let mut inbox = self.inbox.lock();
+        let Some(bytes) = inbox.control.pop_front() else {
+            self.pending.store(false, Ordering::Release);
+            return false;
+        };
+        inbox.control_len = inbox.control_len.saturating_sub(bytes.len());
+        into.extend_from_slice(&bytes);
+        true
+    }
+}

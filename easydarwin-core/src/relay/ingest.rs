@@ -1,0 +1,326 @@
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::chunks::{ChunkWriter, OTHER_CHUNK, VIDEO_CHUNK};
+use super::clock::{TrackClock, WallClock, system_time, ticks};
+use super::ring::TrackEnd;
+use super::stream::{TrackCounters, TrackIdentity};
+use super::unit::{FRAME_HEADER, Unit, UnitFlags};
+use crate::media::{Codec, MediaKind, Track};
+use crate::rtp::{Inspector, PacketInfo, Reception, RtpPacket, TimestampUnwrapper};
+
+/// An open unit of this size is sent on although its picture is not complete.
+const BIG_UNIT: usize = 32 * 1024;
+/// Most bytes of one unit, however much comes in one read.
+const MAX_UNIT: usize = 256 * 1024;
+/// A publisher's clock that is off by more than this has jumped.
+const CLOCK_JUMP: Duration = Duration::from_secs(10);
+/// A video track that shows no key frame for so long has none (intra refresh): readers need not
+/// wait for one. Longer than the picture groups of cameras, so that joining one in the middle
+/// of a group is not mistaken for it.
+const KEYLESS_AFTER: Duration = Duration::from_secs(10);
+
+/// Makes units of one track's packets: patches their headers into the stream's identity and
+/// writes them, once, to where readers take them from.
+#[derive(Debug)]
+pub(super) struct TrackIngest {
+    index: usize,
+    identity: TrackIdentity,
+    channel: u8,
+    video: bool,
+    described_pt: u8,
+    described_pt_seen: bool,
+    inspector: Inspector,
+    pub(super) reception: Reception,
+    source: Source,
+    /// Where the track got to; a new source continues there.
+    end: Option<TrackEnd>,
+    /// Non-key video is held back until a key frame.
+    hold: bool,
+    /// First packet of this publisher.
+    since: Option<Instant>,
+    key_seen: bool,
+    pub(super) keyless: bool,
+    writer: ChunkWriter,
+    open: Option<Open>,
+    next_flags: UnitFlags,
+    pub(super) clock: TrackClock,
+    pub(super) counters: Arc<TrackCounters>,
+}
+
+/// The publisher's side of the identity.
+#[derive(Debug, Default)]
+struct Source {
+    ssrc: Option<u32>,
+    unwrap: TimestampUnwrapper,
+    last: Option<(i64, Instant)>,
+    /// What is added to sequence numbers and timestamps; fixed by the first packet passed on.
+    offsets: Option<(u16, i64)>,
+}
+
+#[derive(Debug)]
+struct Open {
+    ts: i64,
+    seq: u16,
+    arrival: Instant,
+    packets: u32,
+    flags: UnitFlags,
+}
+
+impl TrackIngest {
+    pub(super) fn new(
+        index: usize,
+        track: &Track,
+        identity: TrackIdentity,
+        end: Option<TrackEnd>,
+        counters: Arc<TrackCounters>,
+    ) -> Self {
+        let video = track.kind == MediaKind::Video;
+        Self {
+            index,
+            identity,
+            channel: u8::try_from(index * 2).unwrap_or(0),
+            video,
+            described_pt: track.payload_type,
+            described_pt_seen: false,
+            inspector: Inspector::new(track),
+            reception: Reception::new(track.clock_rate),
+            source: Source::default(),
+            end,
+            hold: video && end.is_some(),
+            since: None,
+            key_seen: false,
+            keyless: false,
+            writer: ChunkWriter::new(if video { VIDEO_CHUNK } else { OTHER_CHUNK }),
+            open: None,
+            next_flags: UnitFlags {
+                discontinuity: end.is_some(),
+                ..UnitFlags::default()
+            },
+            clock: TrackClock::default(),
+            counters,
+        }
+    }
+
+    /// The parameter sets as they are now.
+    pub(super) fn codec(&self) -> &Codec {
+        self.inspector.codec()
+    }
+
+    /// Takes a packet; complete units go to `out`. False: the packet belongs to another payload
+    /// type and was dropped. `changed` is set when parameter sets changed.
+    pub(super) fn push(
+        &mut self,
+        packet: &RtpPacket<'_>,
+        now: Instant,
+        wall: &WallClock,
+        out: &mut Vec<Unit>,
+        changed: &mut bool,
+    ) -> bool {
+        if packet.payload_type() == self.described_pt {
+            self.described_pt_seen = true;
+        } else if self.described_pt_seen {
+            // Retransmissions or error correction beside the media.
+            return false;
+        }
+        let lost = self.reception.on_packet(
+            packet.ssrc(),
+            packet.sequence(),
+            packet.timestamp(),
+            now,
+        );
+        self.counters.packets.add(1);
+        if lost > 0 {
+            self.counters.lost.add(u64::from(lost));
+            self.inspector.reset();
+            self.next_flags.lossy = true;
+        }
+        if self.source.ssrc.is_some_and(|ssrc| ssrc != packet.ssrc()) {
+            self.restart(wall, out);
+        }
+        self.source.ssrc = Some(packet.ssrc());
+        let ts_in = self.source.unwrap.unwrap(packet.timestamp());
+        if self.clock_jumped(ts_in, now) {
+            self.finish(wall, out);
+            self.source.offsets = None;
+            self.next_flags.discontinuity = true;
+            self.clock.reset();
+        }
+        self.source.last = Some((ts_in, now));
+        let info = self.inspector.inspect(packet.payload());
+        if info.params_changed {
+            *changed = true;
+            self.next_flags.params_changed = true;
+        }
+        self.watch_keys(&info, now);
+        if self.hold && !info.parameter_sets_only {
+            self.counters.held_back.add(1);
+            return true;
+        }
+        let (seq, ts) = self.translate(packet.sequence(), ts_in, now);
+        if self.open.as_ref().is_some_and(|open| open.ts != ts) {
+            self.finish(wall, out);
+        }
+        self.append(packet, &info, seq, ts, now);
+        if (packet.marker() && self.video) || self.writer.len() >= MAX_UNIT {
+            self.finish(wall, out);
+        }
+        true
+    }
+
+    /// End of a read: what is complete, big or old becomes a unit.
+    pub(super) fn flush(
+        &mut self,
+        now: Instant,
+        merge: Duration,
+        wall: &WallClock,
+        out: &mut Vec<Unit>,
+    ) {
+        let Some(open) = &self.open else {
+            return;
+        };
+        let old = now.saturating_duration_since(open.arrival) >= merge;
+        if !self.video || old || self.writer.len() >= BIG_UNIT {
+            self.finish(wall, out);
+        }
+    }
+
+    /// When the open unit is old.
+    pub(super) fn deadline(&self, merge: Duration) -> Option<Instant> {
+        Some(self.open.as_ref()?.arrival + merge)
+    }
+
+    /// A timestamp of the publisher as readers see it, if that is fixed.
+    pub(super) fn translate_ts(&self, timestamp: u32) -> Option<i64> {
+        let (_, offset) = self.source.offsets?;
+        Some(self.source.unwrap.clone().unwrap(timestamp).saturating_add(offset))
+    }
+
+    pub(super) fn finish(&mut self, wall: &WallClock, out: &mut Vec<Unit>) {
+        let Some(open) = self.open.take() else {
+            return;
+        };
+        let rate = self.identity.clock_rate;
+        self.clock.on_unit(open.ts, wall.at(open.arrival), rate);
+        let (data, charge) = self.writer.split();
+        out.push(Unit {
+            track: self.index,
+            flags: open.flags,
+            packets: open.packets,
+            seq: open.seq,
+            ts: open.ts,
+            arrival: open.arrival,
+            ntp: self.clock.publisher_wall(open.ts, rate).map(system_time),
+            data,
+            charge,
+            udp: std::sync::OnceLock::new(),
+        });
+    }
+
+    /// The publisher began anew (its SSRC changed): readers see the old one continue.
+    fn restart(&mut self, wall: &WallClock, out: &mut Vec<Unit>) {
+        self.finish(wall, out);
+        self.source = Source::default();
+        self.hold = self.video && !self.keyless;
+        self.since = None;
+        self.key_seen = false;
+        self.inspector.reset();
+        self.clock.reset();
+        self.next_flags.discontinuity = true;
+    }
+
+    fn clock_jumped(&self, ts: i64, now: Instant) -> bool {
+        let (Some((last_ts, last)), Some(_)) = (self.source.last, self.source.offsets) else {
+            return false;
+        };
+        let rate = self.identity.clock_rate;
+        let limit = ticks(CLOCK_JUMP, rate);
+        let step = ts.saturating_sub(last_ts);
+        let elapsed = ticks(now.saturating_duration_since(last), rate);
+        // A stalled network delivers late what continues in time; a pause moves both.
+        step.abs() > limit && step.saturating_sub(elapsed).abs() > limit
+    }
+
+    fn watch_keys(&mut self, info: &PacketInfo, now: Instant) {
+        if !self.video {
+            return;
+        }
+        let since = *self.since.get_or_insert(now);
+        if info.random_access {
+            self.counters.key_frames.add(1);
+            self.key_seen = true;
+            self.hold = false;
+            self.keyless = false;
+        } else if !self.key_seen && now.saturating_duration_since(since) >= KEYLESS_AFTER {
+            self.keyless = true;
+            self.hold = false;
+        }
+    }
+
+    fn translate(&mut self, seq: u16, ts: i64, now: Instant) -> (u16, i64) {
+        let (seq_offset, ts_offset) = *self.source.offsets.get_or_insert_with(|| match self.end {
+            // The first source keeps its values.
+            None => (0, 0),
+            Some(end) => {
+                let elapsed = ticks(
+                    now.saturating_duration_since(end.at),
+                    self.identity.clock_rate,
+                );
+                let first = end.max_ts.saturating_add(elapsed.max(1));
+                (end.next_seq.wrapping_sub(seq), first.saturating_sub(ts))
+            }
+        });
+        (seq.wrapping_add(seq_offset), ts.saturating_add(ts_offset))
+    }
+
+    fn append(&mut self, packet: &RtpPacket<'_>, info: &PacketInfo, seq: u16, ts: i64, now: Instant) {
+        let data = packet.data();
+        let Some((header, rest)) = data.split_first_chunk::<12>() else {
+            return;
+        };
+        let Ok(len) = u16::try_from(data.len()) else {
+            return;
+        };
+        let [first, second, ..] = *header;
+        let [l0, l1] = len.to_be_bytes();
+        let [s0, s1] = seq.to_be_bytes();
+        let [t0, t1, t2, t3] = low_32(ts).to_be_bytes();
+        let [c0, c1, c2, c3] = self.identity.ssrc.to_be_bytes();
+        let payload_type = (second & 0x80) | (self.identity.payload_type & 0x7f);
+        let head: [u8; FRAME_HEADER + 12] = [
+            b'$', self.channel, l0, l1, first, payload_type, s0, s1, t0, t1, t2, t3, c0, c1, c2, c3,
+        ];
+        self.writer.append(&head, rest);
+        self.counters.on_packet(data.len(), packet.payload().len());
+        let next_flags = std::mem::take(&mut self.next_flags);
+        let open = self.open.get_or_insert_with(|| Open {
+            ts,
+            seq,
+            arrival: now,
+            packets: 0,
+            flags: UnitFlags {
+                params_only: true,
+                ..UnitFlags::default()
+            },
+        });
+        open.packets += 1;
+        open.flags.key |= info.random_access;
+        open.flags.rasl |= info.rasl;
+        open.flags.params_only &= info.parameter_sets_only;
+        open.flags.lossy |= next_flags.lossy;
+        open.flags.discontinuity |= next_flags.discontinuity;
+        open.flags.params_changed |= next_flags.params_changed;
+        let max = self.end.filter(|end| end.max_ts >= ts);
+        self.end = Some(TrackEnd {
+            max_ts: max.map_or(ts, |end| end.max_ts),
+            at: max.map_or(now, |end| end.at),
+            next_seq: seq.wrapping_add(1),
+        });
+    }
+}
+
+/// The lower 32 bits: what stands on the wire of an unwrapped timestamp.
+pub(super) fn low_32(value: i64) -> u32 {
+    let [a, b, c, d, ..] = value.to_le_bytes();
+    u32::from_le_bytes([a, b, c, d])
+}

@@ -1,0 +1,330 @@
+use std::collections::{HashMap, VecDeque};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use futures::future::{AbortHandle, Abortable, BoxFuture};
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
+use parking_lot::Mutex;
+use tokio::time::Sleep;
+
+use super::ReaderEnd;
+use super::group::{ReaderGroup, Scratch};
+use super::hub::now;
+use super::live::StreamInner;
+use super::reader::Reader;
+use super::wake::WakeQueue;
+
+/// Readers served before other tasks of the worker get their turn.
+const READERS_PER_YIELD: usize = 64;
+/// Time spent on readers before other tasks of the worker get their turn.
+pub(super) const TIME_PER_YIELD: Duration = Duration::from_millis(1);
+/// How often blocked readers are looked at for having stalled too long.
+const STALL_CHECK: Duration = Duration::from_secs(1);
+/// Least time between two bursts to one UDP reader.
+const PACING: Duration = Duration::from_millis(1);
+
+/// What a shard is told.
+#[derive(Debug)]
+pub(super) enum Work {
+    /// The ring of a stream has news (marked: at most once in the queue).
+    Stream(Arc<StreamInner>),
+    /// A reader comes.
+    Add(Box<Reader>),
+    /// Something is in a reader's inbox.
+    Inbox { stream: u64, reader: u64 },
+}
+
+/// The outside of a task that writes to readers of many streams.
+#[derive(Debug)]
+pub(super) struct Shard {
+    index: usize,
+    queue: WakeQueue<Work>,
+    readers: AtomicUsize,
+    /// Whether a task serves this shard. Readers are queued under this lock, so that a task that
+    /// ends leaves none behind.
+    running: Mutex<bool>,
+}
+
+impl Shard {
+    pub(super) fn new(index: usize) -> Self {
+        Self {
+            index,
+            queue: WakeQueue::new(),
+            readers: AtomicUsize::new(0),
+            running: Mutex::new(false),
+        }
+    }
+
+    pub(super) fn load(&self) -> usize {
+        self.readers.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn mark(&self, stream: &Arc<StreamInner>, mark: &super::wake::Mark) {
+        self.queue.mark(mark, || Work::Stream(Arc::clone(stream)));
+    }
+
+    pub(super) fn tell(&self, stream: u64, reader: u64) {
+        self.queue.push(Work::Inbox { stream, reader });
+    }
+
+    /// Takes a reader over; must be called inside a tokio runtime.
+    pub(super) fn add(self: &Arc<Self>, reader: Box<Reader>) {
+        self.readers.fetch_add(1, Ordering::Relaxed);
+        let mut running = self.running.lock();
+        self.queue.push(Work::Add(reader));
+        if !std::mem::replace(&mut *running, true) {
+            tokio::spawn(ShardTask::new(Arc::clone(self)).run());
+        }
+    }
+}
+
+/// A reader whose socket takes bytes again.
+type Unblocked = (u64, usize, u64);
+
+struct ShardTask {
+    shard: Arc<Shard>,
+    groups: HashMap<u64, ReaderGroup>,
+    /// Groups with something to do; each at most once.
+    ready: VecDeque<u64>,
+    blocked: FuturesUnordered<BoxFuture<'static, Option<Unblocked>>>,
+    work: Vec<Work>,
+    scratch: Scratch,
+    next_stall_check: Option<Instant>,
+    next_pacing: Option<Instant>,
+}
+
+impl ShardTask {
+    fn new(shard: Arc<Shard>) -> Self {
+        Self {
+            shard,
+            groups: HashMap::new(),
+            ready: VecDeque::new(),
+            blocked: FuturesUnordered::new(),
+            work: Vec::new(),
+            scratch: Scratch::default(),
+            next_stall_check: None,
+            next_pacing: None,
+        }
+    }
+
+    async fn run(mut self) {
+        let mut timer = std::pin::pin!(tokio::time::sleep(Duration::ZERO));
+        let mut armed: Option<Instant> = None;
+        let mut served = 0;
+        let mut since = now();
+        loop {
+            self.take_work();
+            self.take_unblocked();
+            if let Some(id) = self.ready.pop_front() {
+                served += self.serve(id);
+                let at = now();
+                self.tick(at);
+                if served >= READERS_PER_YIELD || at.saturating_duration_since(since) >= TIME_PER_YIELD {
+                    tokio::task::yield_now().await;
+                    served = 0;
+                    since = now();
+                }
+                continue;
+            }
+            if self.groups.is_empty() && self.may_leave() {
+                return;
+            }
+            let due = [self.next_stall_check, self.next_pacing].into_iter().flatten().min();
+            arm(timer.as_mut(), &mut armed, due);
+            tokio::select! {
+                () = self.shard.queue.changed() => {}
+                Some(unblocked) = self.blocked.next(), if !self.blocked.is_empty() => {
+                    self.unblock(unblocked);
+                }
+                () = timer.as_mut(), if armed.is_some() => {
+                    armed = None;
+                    self.tick(now());
+                }
+            }
+            served = 0;
+            since = now();
+        }
+    }
+
+    /// Without readers the task ends; the next reader starts another.
+    fn may_leave(&mut self) -> bool {
+        let shard = Arc::clone(&self.shard);
+        let mut running = shard.running.lock();
+        self.take_work();
+        let leave = self.groups.is_empty();
+        *running = !leave;
+        leave
+    }
+
+    fn take_work(&mut self) {
+        let mut work = std::mem::take(&mut self.work);
+        self.shard.queue.take(&mut work);
+        for item in work.drain(..) {
+            match item {
+                Work::Stream(stream) => self.stream_changed(&stream),
+                Work::Add(reader) => self.add(reader),
+                Work::Inbox { stream, reader } => self.inbox(stream, reader),
+            }
+        }
+        self.work = work;
+    }
+
+    fn stream_changed(&mut self, stream: &Arc<StreamInner>) {
+        // Before the ring is read: what comes after this queues the stream again.
+        if let Some(shared) = stream.groups.get(self.shard.index) {
+            shared.mark.clear();
+        }
+        if let Some(group) = self.groups.get_mut(&stream.id) {
+            group.sweep();
+            enqueue(&mut self.ready, stream.id, group);
+        }
+    }
+
+    fn add(&mut self, reader: Box<Reader>) {
+        let stream = Arc::clone(&reader.stream);
+        let index = self.shard.index;
+        // First the bit, then a look at the ring (`group.add` queues it): a push in between
+        // either is seen by that look or marks this shard.
+        stream.mask.fetch_or(1 << index, Ordering::AcqRel);
+        let group = self
+            .groups
+            .entry(stream.id)
+            .or_insert_with(|| ReaderGroup::new(Arc::clone(&stream), index));
+        group.add(reader);
+        enqueue(&mut self.ready, stream.id, group);
+    }
+
+    fn inbox(&mut self, stream: u64, reader: u64) {
+        let Some(group) = self.groups.get_mut(&stream) else {
+            return;
+        };
+        let Some(slot) = group.find(reader) else {
+            return;
+        };
+        if group.wants_stop(slot) {
+            group.stop(slot);
+            self.left(stream);
+        } else if let Some(group) = self.groups.get_mut(&stream) {
+            group.wake(slot);
+            enqueue(&mut self.ready, stream, group);
+        }
+    }
+
+    fn take_unblocked(&mut self) {
+        while !self.blocked.is_empty()
+            && let Some(Some(unblocked)) = self.blocked.next().now_or_never()
+        {
+            self.unblock(unblocked);
+        }
+    }
+
+    fn unblock(&mut self, unblocked: Option<Unblocked>) {
+        let Some((stream, slot, reader)) = unblocked else {
+            return;
+        };
+        if let Some(group) = self.groups.get_mut(&stream)
+            && group.unpark(slot, reader)
+        {
+            enqueue(&mut self.ready, stream, group);
+        }
+    }
+
+    /// One turn of one group; returns how many readers were served.
+    fn serve(&mut self, id: u64) -> usize {
+        let Some(group) = self.groups.get_mut(&id) else {
+            return 0;
+        };
+        group.queued = false;
+        let served = group.turn(&mut self.scratch);
+        if group.has_work() {
+            enqueue(&mut self.ready, id, group);
+        }
+        if group.is_paced() && self.next_pacing.is_none() {
+            self.next_pacing = Some(now() + PACING);
+        }
+        for (slot, reader, park) in self.scratch.parked.drain(..) {
+            let (handle, registration) = AbortHandle::new_pair();
+            group.set_parked(slot, handle);
+            let wait = Abortable::new(park, registration);
+            self.blocked.push(Box::pin(async move {
+                wait.await.ok().map(|()| (id, slot, reader))
+            }));
+            if self.next_stall_check.is_none() {
+                self.next_stall_check = Some(now() + STALL_CHECK);
+            }
+        }
+        self.left(id);
+        served
+    }
+
+    /// Accounts for readers that left a group.
+    fn left(&mut self, id: u64) {
+        let Some(group) = self.groups.get_mut(&id) else {
+            return;
+        };
+        let left = group.take_left();
+        if left > 0 {
+            self.shard.readers.fetch_sub(left, Ordering::Relaxed);
+        }
+        if group.is_empty() {
+            let bit = 1 << self.shard.index;
+            group.stream().mask.fetch_and(!bit, Ordering::AcqRel);
+            self.groups.remove(&id);
+        }
+    }
+
+    fn tick(&mut self, at: Instant) {
+        if self.next_pacing.is_some_and(|due| at >= due) {
+            self.next_pacing = None;
+            for (id, group) in &mut self.groups {
+                if group.unpace() {
+                    enqueue(&mut self.ready, *id, group);
+                }
+            }
+        }
+        if self.next_stall_check.is_some_and(|due| at >= due) {
+            self.next_stall_check = None;
+            let mut changed = Vec::new();
+            for (id, group) in &mut self.groups {
+                if group.end_stalled(at) {
+                    changed.push(*id);
+                }
+                if group.any_parked() {
+                    self.next_stall_check = Some(at + STALL_CHECK);
+                }
+            }
+            for id in changed {
+                self.left(id);
+            }
+        }
+    }
+}
+
+/// The runtime is going away with readers on it: tell their handles.
+impl Drop for ShardTask {
+    fn drop(&mut self) {
+        for group in self.groups.values_mut() {
+            group.end_all(&ReaderEnd::Stopped);
+        }
+    }
+}
+
+fn enqueue(ready: &mut VecDeque<u64>, id: u64, group: &mut ReaderGroup) {
+    if !group.queued {
+        group.queued = true;
+        ready.push_back(id);
+    }
+}
+
+fn arm(timer: Pin<&mut Sleep>, armed: &mut Option<Instant>, due: Option<Instant>) {
+    if *armed == due {
+        return;
+    }
+    if let Some(due) = due {
+        timer.reset(due.into());
+    }
+    *armed = due;
+}

@@ -1,0 +1,57 @@
+//! How a push wakes the shards that have readers of the stream, without a lock or a wake-up per
+//! packet, and without ever losing one.
+//!
+//! A pusher first puts its units into the ring, then marks. A shard takes a mark off *before* it
+//! reads the ring. So either the shard sees the units, or the mark is set again.
+
+use super::sync::{AtomicBool, Mutex, Notify, Ordering};
+
+/// Set while an item stands in a [`WakeQueue`].
+#[derive(Debug, Default)]
+pub(super) struct Mark(AtomicBool);
+
+/// What a shard has to look at.
+#[derive(Debug)]
+pub(super) struct WakeQueue<T> {
+    items: Mutex<Vec<T>>,
+    notify: Notify,
+}
+
+impl<T> WakeQueue<T> {
+    pub(super) fn new() -> Self {
+        Self {
+            items: Mutex::new(Vec::new()),
+            notify: Notify::new(),
+        }
+    }
+
+    /// Queues the item unless it is queued already. Call after the change is visible.
+    pub(super) fn mark(&self, mark: &Mark, item: impl FnOnce() -> T) {
+        if !mark.0.swap(true, Ordering::AcqRel) {
+            self.push(item());
+        }
+    }
+
+    /// Queues an item that has no mark.
+    pub(super) fn push(&self, item: T) {
+        self.items.lock().push(item);
+        self.notify.notify_one();
+    }
+
+    /// Takes all items. Each one's mark has to be cleared before what it stands for is read.
+    pub(super) fn take(&self, into: &mut Vec<T>) {
+        into.append(&mut self.items.lock());
+    }
+
+    /// Resolves once something was queued since the last call; one waiter at a time.
+    pub(super) async fn changed(&self) {
+        self.notify.notified().await;
+    }
+}
+
+impl Mark {
+    /// The item was taken: from now on changes queue it again.
+    pub(super) fn clear(&self) {
+        self.0.swap(false, Ordering::AcqRel);
+    }
+}
