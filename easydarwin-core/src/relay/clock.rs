@@ -39,7 +39,10 @@ pub(super) fn system_time(nanos: i64) -> SystemTime {
 
 /// System time as nanoseconds since 1970.
 pub(super) fn unix_nanos(time: SystemTime) -> i64 {
-    nanos(time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
+    nanos(
+        time.duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default(),
+    )
 }
 
 fn nanos(duration: Duration) -> i64 {
@@ -142,7 +145,9 @@ pub(super) fn adjust(clocks: &mut [(&mut TrackClock, u32)], elapsed: Duration) {
         };
         let off = match (lead, clock.publisher) {
             (Some(offset), Some(publisher)) if all_told => {
-                let aim = publisher.wall_of(clock.latest_ts, *rate).saturating_add(offset);
+                let aim = publisher
+                    .wall_of(clock.latest_ts, *rate)
+                    .saturating_add(offset);
                 aim.saturating_sub(anchor.wall_of(clock.latest_ts, *rate))
             }
             _ => lateness.unwrap_or(0),
@@ -154,7 +159,11 @@ pub(super) fn adjust(clocks: &mut [(&mut TrackClock, u32)], elapsed: Duration) {
         clock.anchor = Some(anchor);
         if let (None, Some(publisher)) = (lead, clock.publisher) {
             let ts = clock.latest_ts;
-            lead = Some(anchor.wall_of(ts, *rate).saturating_sub(publisher.wall_of(ts, *rate)));
+            lead = Some(
+                anchor
+                    .wall_of(ts, *rate)
+                    .saturating_sub(publisher.wall_of(ts, *rate)),
+            );
         }
     }
 }
@@ -165,7 +174,10 @@ mod tests {
 
     #[test]
     fn maps_by_arrival_and_back() {
-        let anchor = Anchor { ts: 90_000, wall: 5_000_000_000 };
+        let anchor = Anchor {
+            ts: 90_000,
+            wall: 5_000_000_000,
+        };
         assert_eq!(anchor.wall_of(180_000, 90_000), 6_000_000_000);
         assert_eq!(anchor.wall_of(0, 90_000), 4_000_000_000);
         assert_eq!(anchor.ts_of(6_000_000_000, 90_000), 180_000);
@@ -182,10 +194,16 @@ mod tests {
         let relation = |video: &TrackClock, audio: &TrackClock| {
             audio.anchor().unwrap().wall_of(0, 8_000) - video.anchor().unwrap().wall_of(0, 90_000)
         };
-        adjust(&mut [(&mut video, 90_000), (&mut audio, 8_000)], Duration::from_secs(5));
+        adjust(
+            &mut [(&mut video, 90_000), (&mut audio, 8_000)],
+            Duration::from_secs(5),
+        );
         assert_eq!(relation(&video, &audio), 175_000_000);
         for _ in 0..10 {
-            adjust(&mut [(&mut video, 90_000), (&mut audio, 8_000)], Duration::from_secs(5));
+            adjust(
+                &mut [(&mut video, 90_000), (&mut audio, 8_000)],
+                Duration::from_secs(5),
+            );
         }
         assert_eq!(relation(&video, &audio), 0);
     }

@@ -117,7 +117,9 @@ impl ReaderShared {
 
     /// The oldest unit that is not wholly handed over came at `arrival`.
     pub(super) fn late(&self, arrival: Option<Instant>) {
-        let value = arrival.map_or(0, |at| millis(at.saturating_duration_since(self.started)) + 1);
+        let value = arrival.map_or(0, |at| {
+            millis(at.saturating_duration_since(self.started)) + 1
+        });
         self.counters.late_since.set(value);
     }
 

@@ -59,7 +59,12 @@ impl Cursor {
 
     /// Moves a reader that is too late to the newest key frame. Call at a unit boundary, or when
     /// the unit under way is gone.
-    pub(super) fn catch_up(&mut self, policy: &Policy, window: &Window, now: Instant) -> Option<Skip> {
+    pub(super) fn catch_up(
+        &mut self,
+        policy: &Policy,
+        window: &Window,
+        now: Instant,
+    ) -> Option<Skip> {
         let overrun = self.next < window.base;
         if !overrun {
             let late = window
@@ -103,7 +108,13 @@ impl Cursor {
 
 impl Keys {
     /// Whether unit `number` goes to this reader; notes what follows from that for later ones.
-    pub(super) fn admit(&mut self, policy: &Policy, keyless: u32, number: u64, unit: &Unit) -> bool {
+    pub(super) fn admit(
+        &mut self,
+        policy: &Policy,
+        keyless: u32,
+        number: u64,
+        unit: &Unit,
+    ) -> bool {
         let bit = track_bit(unit.track);
         if policy.tracks & bit == 0 {
             return false;

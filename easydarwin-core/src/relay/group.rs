@@ -173,7 +173,10 @@ impl ReaderGroup {
         let Some(place) = self.slots.get_mut(slot) else {
             return false;
         };
-        let same = place.reader.as_ref().is_some_and(|reader| reader.id() == id);
+        let same = place
+            .reader
+            .as_ref()
+            .is_some_and(|reader| reader.id() == id);
         if !same || !matches!(place.state, SlotState::Parked(_)) {
             return false;
         }
@@ -308,7 +311,9 @@ impl ReaderGroup {
         self.next_oldest = Some(at + OLDEST_INTERVAL);
         let readers = self.slots.iter().filter_map(|slot| slot.reader.as_ref());
         let oldest = readers.filter_map(|reader| reader.holds_back(at)).min();
-        shared.oldest.store(oldest.unwrap_or(u64::MAX), Ordering::Relaxed);
+        shared
+            .oldest
+            .store(oldest.unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     /// Ends readers whose sockets took nothing for too long; true if there were any.

@@ -47,7 +47,9 @@ pub(super) struct HubInner {
 
 impl std::fmt::Debug for HubInner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Hub").field("config", &self.config).finish_non_exhaustive()
+        f.debug_struct("Hub")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
     }
 }
 
@@ -62,7 +64,9 @@ impl Hub {
         let shards = config.shards.clamp(1, MAX_SHARDS);
         let inner = HubInner {
             wall: WallClock::new(now(), SystemTime::now()),
-            shards: (0..shards).map(|index| Arc::new(Shard::new(index))).collect(),
+            shards: (0..shards)
+                .map(|index| Arc::new(Shard::new(index)))
+                .collect(),
             readers: AtomicUsize::new(0),
             streams: RwLock::default(),
             stream_count: AtomicUsize::new(0),
@@ -116,7 +120,9 @@ impl Hub {
         }
         let (stream, publisher) = self.create(path, description, principal.clone(), at);
         streams.insert(path.clone(), Arc::clone(&stream));
-        self.inner.stream_count.store(streams.len(), Ordering::Relaxed);
+        self.inner
+            .stream_count
+            .store(streams.len(), Ordering::Relaxed);
         drop(streams);
         if let Some(old) = replaced {
             old.end(EndReason::TracksChanged);
@@ -237,7 +243,11 @@ impl Hub {
     /// All live streams, in no order.
     pub fn streams(&self) -> Vec<Stream> {
         let streams = self.inner.streams.read();
-        streams.values().cloned().map(|inner| Stream { inner }).collect()
+        streams
+            .values()
+            .cloned()
+            .map(|inner| Stream { inner })
+            .collect()
     }
 
     /// Waits up to `patience` for the stream to be published (and ready to start, if `ready`).
@@ -337,7 +347,10 @@ impl HubInner {
     /// Takes an ended stream out of the map, unless its path has another one by now.
     pub(super) fn forget(&self, stream: &Arc<StreamInner>) {
         let mut streams = self.streams.write();
-        if streams.get(&stream.path).is_some_and(|live| Arc::ptr_eq(live, stream)) {
+        if streams
+            .get(&stream.path)
+            .is_some_and(|live| Arc::ptr_eq(live, stream))
+        {
             streams.remove(&stream.path);
             self.stream_count.store(streams.len(), Ordering::Relaxed);
         }
@@ -350,7 +363,11 @@ impl HubInner {
 }
 
 /// The description as readers see it.
-fn canonical(mut description: SessionDescription, identities: &[TrackIdentity]) -> SessionDescription {
+fn canonical(
+    mut description: SessionDescription,
+    identities: &[TrackIdentity],
+) -> SessionDescription {
+    description.control = None;
     for (track, identity) in description.tracks.iter_mut().zip(identities) {
         track.payload_type = identity.payload_type;
         track.control = None;

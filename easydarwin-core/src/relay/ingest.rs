@@ -123,12 +123,9 @@ impl TrackIngest {
             // Retransmissions or error correction beside the media.
             return false;
         }
-        let lost = self.reception.on_packet(
-            packet.ssrc(),
-            packet.sequence(),
-            packet.timestamp(),
-            now,
-        );
+        let lost =
+            self.reception
+                .on_packet(packet.ssrc(), packet.sequence(), packet.timestamp(), now);
         self.counters.packets.add(1);
         if lost > 0 {
             self.counters.lost.add(u64::from(lost));
@@ -193,7 +190,13 @@ impl TrackIngest {
     /// A timestamp of the publisher as readers see it, if that is fixed.
     pub(super) fn translate_ts(&self, timestamp: u32) -> Option<i64> {
         let (_, offset) = self.source.offsets?;
-        Some(self.source.unwrap.clone().unwrap(timestamp).saturating_add(offset))
+        Some(
+            self.source
+                .unwrap
+                .clone()
+                .unwrap(timestamp)
+                .saturating_add(offset),
+        )
     }
 
     pub(super) fn finish(&mut self, wall: &WallClock, out: &mut Vec<Unit>) {
@@ -273,7 +276,14 @@ impl TrackIngest {
         (seq.wrapping_add(seq_offset), ts.saturating_add(ts_offset))
     }
 
-    fn append(&mut self, packet: &RtpPacket<'_>, info: &PacketInfo, seq: u16, ts: i64, now: Instant) {
+    fn append(
+        &mut self,
+        packet: &RtpPacket<'_>,
+        info: &PacketInfo,
+        seq: u16,
+        ts: i64,
+        now: Instant,
+    ) {
         let data = packet.data();
         let Some((header, rest)) = data.split_first_chunk::<12>() else {
             return;
@@ -288,7 +298,22 @@ impl TrackIngest {
         let [c0, c1, c2, c3] = self.identity.ssrc.to_be_bytes();
         let payload_type = (second & 0x80) | (self.identity.payload_type & 0x7f);
         let head: [u8; FRAME_HEADER + 12] = [
-            b'$', self.channel, l0, l1, first, payload_type, s0, s1, t0, t1, t2, t3, c0, c1, c2, c3,
+            b'$',
+            self.channel,
+            l0,
+            l1,
+            first,
+            payload_type,
+            s0,
+            s1,
+            t0,
+            t1,
+            t2,
+            t3,
+            c0,
+            c1,
+            c2,
+            c3,
         ];
         self.writer.append(&head, rest);
         self.counters.on_packet(data.len(), packet.payload().len());

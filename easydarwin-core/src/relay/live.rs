@@ -97,7 +97,9 @@ pub(super) struct Group {
 
 impl std::fmt::Debug for StreamInner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Stream").field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("Stream")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
     }
 }
 
@@ -110,7 +112,12 @@ impl StreamInner {
         identities: Box<[TrackIdentity]>,
     ) -> Self {
         let created = now();
-        let kinds: Box<[_]> = meta.description.tracks.iter().map(|track| track.kind).collect();
+        let kinds: Box<[_]> = meta
+            .description
+            .tracks
+            .iter()
+            .map(|track| track.kind)
+            .collect();
         let shards = hub.shards.len();
         let ring = Ring::new(kinds.iter().map(|kind| *kind == MediaKind::Video));
         Self {
@@ -171,7 +178,12 @@ impl StreamInner {
         now: Instant,
     ) -> bool {
         let count = units.len();
-        let keep = Keep::new(self.hub.stream_cap(), now, self.hub.config.keep, self.oldest_reader());
+        let keep = Keep::new(
+            self.hub.stream_cap(),
+            now,
+            self.hub.config.keep,
+            self.oldest_reader(),
+        );
         {
             let mut live = self.live.lock();
             if live.owner != owner {
@@ -212,7 +224,8 @@ impl StreamInner {
     pub(super) fn wake(self: &Arc<Self>) {
         let mut mask = self.mask.load(Ordering::Acquire);
         while let Some(index) = take_lowest(&mut mask) {
-            if let (Some(group), Some(shard)) = (self.groups.get(index), self.hub.shards.get(index)) {
+            if let (Some(group), Some(shard)) = (self.groups.get(index), self.hub.shards.get(index))
+            {
                 shard.mark(self, &group.mark);
             }
         }
@@ -381,7 +394,8 @@ impl StreamInner {
         {
             let mut meta = self.meta.lock();
             meta.online = false;
-            meta.closed.send_if_modified(|closed| closed.replace(reason).is_none());
+            meta.closed
+                .send_if_modified(|closed| closed.replace(reason).is_none());
         }
         {
             let mut live = self.live.lock();

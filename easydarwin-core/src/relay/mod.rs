@@ -47,3 +47,6 @@ pub use stats::{HubInfo, ReaderInfo, StreamInfo, TrackInfo};
 pub use stream::{Stream, TrackIdentity, Viewer};
 pub use tap::{Tap, TapEvent, TapOptions};
 pub use udp::{UdpSockets, UdpTarget, UdpTrack};
+
+#[cfg(test)]
+mod tests;

@@ -121,7 +121,9 @@ impl Publisher {
                 Ok(RtcpPacket::SenderReport(report, _)) => {
                     ingest.reception.on_sender_report(report.ntp, now);
                     if let Some(ts) = ingest.translate_ts(report.rtp_time) {
-                        ingest.clock.on_publisher_report(ts, unix_nanos(report.ntp.into()));
+                        ingest
+                            .clock
+                            .on_publisher_report(ts, unix_nanos(report.ntp.into()));
                     }
                 }
                 // A goodbye passed on would end the readers; the connection's end is what counts.
@@ -189,7 +191,10 @@ impl Publisher {
     /// When [`flush`](Self::flush) is due although nothing more came.
     pub fn flush_deadline(&self) -> Option<Instant> {
         let merge = self.stream.inner.hub.config.merge;
-        self.tracks.iter().filter_map(|track| track.deadline(merge)).min()
+        self.tracks
+            .iter()
+            .filter_map(|track| track.deadline(merge))
+            .min()
     }
 
     /// When the last valid RTP packet came (at first: when it was made).
@@ -270,8 +275,12 @@ impl Publisher {
         if elapsed < RATE_INTERVAL {
             return;
         }
-        let millis = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX).max(1);
-        inner.counters.measured(self.rate_bytes.saturating_mul(8_000) / millis);
+        let millis = u64::try_from(elapsed.as_millis())
+            .unwrap_or(u64::MAX)
+            .max(1);
+        inner
+            .counters
+            .measured(self.rate_bytes.saturating_mul(8_000) / millis);
         self.rate_bytes = 0;
         self.rate_since = now;
     }

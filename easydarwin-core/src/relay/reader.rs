@@ -110,7 +110,12 @@ impl PreparedReader {
             .unwrap_or_else(|| (0..known).map(TrackChannels::canonical).collect());
         tracks.retain(|track| track.track < known);
         let max_lag = options.max_lag.unwrap_or(inner.hub.config.max_lag);
-        let policy = policy(inner, tracks.iter().map(|t| t.track), max_lag, options.keep_audio);
+        let policy = policy(
+            inner,
+            tracks.iter().map(|t| t.track),
+            max_lag,
+            options.keep_audio,
+        );
         let viewer = options.viewer.then(|| stream.viewer());
         let (cursor, rtp_info) = start(inner, &policy, options.start, &tracks);
         Self {
@@ -157,19 +162,24 @@ impl PreparedReader {
     fn run(self, out: Out, transport: &'static str, at: Instant) -> ReaderHandle {
         let inner = Arc::clone(&self.stream.inner);
         let id = inner.hub.next_id();
-        let shared =
-            ReaderShared::new(id, self.options.label, self.options.viewer, transport, at);
+        let shared = ReaderShared::new(id, self.options.label, self.options.viewer, transport, at);
         inner.add_reader(Arc::clone(&shared));
         let spread = inner.spread.load(Ordering::Relaxed);
         let home = inner.hub.shards.get(inner.home);
-        let shard = if spread { inner.hub.least_loaded() } else { home };
+        let shard = if spread {
+            inner.hub.least_loaded()
+        } else {
+            home
+        };
         let handle = ReaderHandle {
             shard: shard.cloned(),
             stream: inner.id,
             shared: Arc::clone(&shared),
         };
-        let stall_timeout =
-            self.options.stall_timeout.unwrap_or(inner.hub.config.stall_timeout);
+        let stall_timeout = self
+            .options
+            .stall_timeout
+            .unwrap_or(inner.hub.config.stall_timeout);
         let reader = Box::new(Reader {
             stream: inner,
             shared,
@@ -264,7 +274,10 @@ pub(super) fn start(
 
 /// The asked channel numbers, unless they are the canonical ones.
 fn channel_map(tracks: &[TrackChannels]) -> Option<ChannelMap> {
-    if tracks.iter().all(|track| *track == TrackChannels::canonical(track.track)) {
+    if tracks
+        .iter()
+        .all(|track| *track == TrackChannels::canonical(track.track))
+    {
         return None;
     }
     let mut map: ChannelMap = Box::new([0; 64]);
@@ -362,7 +375,11 @@ impl Reader {
             let mut inbox = self.shared.inbox.lock();
             (inbox.stop.take(), inbox.overflow)
         };
-        let end = if overflow { ReaderEnd::ControlOverflow } else { ReaderEnd::Stopped };
+        let end = if overflow {
+            ReaderEnd::ControlOverflow
+        } else {
+            ReaderEnd::Stopped
+        };
         let shared = Arc::clone(&self.shared);
         let (sink, rest) = self.dismantle(&end);
         if let Some(stop) = stop {
@@ -441,7 +458,11 @@ impl ReaderHandle {
             inbox.overflow
         };
         self.tell();
-        if full { Err(ControlError::Overflow) } else { Ok(()) }
+        if full {
+            Err(ControlError::Overflow)
+        } else {
+            Ok(())
+        }
     }
 
     /// Takes writing back (PAUSE, TEARDOWN). The stream's position is lost.

@@ -167,7 +167,9 @@ impl Ring {
         }
         window.units.clear();
         let skip = usize::try_from(window.first - self.base).unwrap_or(usize::MAX);
-        window.units.extend(self.units.range(skip.min(self.units.len())..).cloned());
+        window
+            .units
+            .extend(self.units.range(skip.min(self.units.len())..).cloned());
     }
 
     /// Number of the newest unit at which a reader of this track may start.
@@ -270,7 +272,3 @@ impl Chunks {
         bytes
     }
 }
-
-#[cfg(test)]
-#[path = "ring_tests.rs"]
-mod tests;

@@ -122,7 +122,9 @@ impl ShardTask {
                 served += self.serve(id);
                 let at = now();
                 self.tick(at);
-                if served >= READERS_PER_YIELD || at.saturating_duration_since(since) >= TIME_PER_YIELD {
+                if served >= READERS_PER_YIELD
+                    || at.saturating_duration_since(since) >= TIME_PER_YIELD
+                {
                     tokio::task::yield_now().await;
                     served = 0;
                     since = now();
@@ -132,7 +134,10 @@ impl ShardTask {
             if self.groups.is_empty() && self.may_leave() {
                 return;
             }
-            let due = [self.next_stall_check, self.next_pacing].into_iter().flatten().min();
+            let due = [self.next_stall_check, self.next_pacing]
+                .into_iter()
+                .flatten()
+                .min();
             arm(timer.as_mut(), &mut armed, due);
             tokio::select! {
                 () = self.shard.queue.changed() => {}

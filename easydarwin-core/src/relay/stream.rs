@@ -72,14 +72,18 @@ impl Stream {
     /// Resolves when the stream is ready; false when it ended before.
     pub async fn ready(&self) -> bool {
         let mut state = self.inner.state.subscribe();
-        let found = state.wait_for(|state| state.ready || state.ended.is_some()).await;
+        let found = state
+            .wait_for(|state| state.ready || state.ended.is_some())
+            .await;
         found.is_ok_and(|state| state.ready)
     }
 
     /// Resolves when all parameter sets are known; false when the stream ended before.
     pub async fn parameter_sets(&self) -> bool {
         let mut state = self.inner.state.subscribe();
-        let found = state.wait_for(|state| state.params || state.ended.is_some()).await;
+        let found = state
+            .wait_for(|state| state.params || state.ended.is_some())
+            .await;
         found.is_ok_and(|state| state.params)
     }
 
@@ -94,7 +98,10 @@ impl Stream {
 
     /// Greatest RTP packet that the track has sent; beyond 1 472 bytes UDP readers cannot have it.
     pub fn max_packet(&self, track: usize) -> usize {
-        self.inner.tracks.get(track).map_or(0, |track| track.max_packet())
+        self.inner
+            .tracks
+            .get(track)
+            .map_or(0, |track| track.max_packet())
     }
 
     /// When the last packet came.
@@ -137,7 +144,11 @@ impl Stream {
         let meta = inner.meta.lock().clone();
         let (kept_bytes, kept_units, group_over_cap) = {
             let live = inner.live.lock();
-            (live.ring.bytes(), live.ring.len(), live.ring.group_over_cap())
+            (
+                live.ring.bytes(),
+                live.ring.len(),
+                live.ring.group_over_cap(),
+            )
         };
         let tracks = meta.description.tracks.iter().zip(inner.tracks.iter());
         StreamInfo {
@@ -152,7 +163,12 @@ impl Stream {
                 .map(|(track, counters)| counters.info(track.kind, &track.encoding))
                 .collect(),
             viewers: self.viewers(),
-            readers: inner.readers.lock().iter().map(|reader| reader.info(at)).collect(),
+            readers: inner
+                .readers
+                .lock()
+                .iter()
+                .map(|reader| reader.info(at))
+                .collect(),
             units: inner.counters.units.value(),
             bytes: inner.tracks.iter().map(|track| track.bytes.value()).sum(),
             bitrate: inner.counters.bitrate.value(),

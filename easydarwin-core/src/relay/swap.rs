@@ -62,9 +62,9 @@ pub(super) fn may_take_over(
     if !device && !silent {
         return Err(PublishError::Busy("it is sending"));
     }
-    let recent = meta.last_takeover.is_some_and(|last| {
-        now.saturating_duration_since(last) < config.takeover_interval
-    });
+    let recent = meta
+        .last_takeover
+        .is_some_and(|last| now.saturating_duration_since(last) < config.takeover_interval);
     if recent {
         return Err(PublishError::Busy("it took over a moment ago"));
     }

@@ -100,11 +100,20 @@ impl Tap {
                 })
             })
             .collect();
-        let selected = tracks.iter().enumerate().filter(|(_, track)| track.is_some());
-        let channels: Vec<_> =
-            selected.map(|(index, _)| TrackChannels::canonical(index)).collect();
+        let selected = tracks
+            .iter()
+            .enumerate()
+            .filter(|(_, track)| track.is_some());
+        let channels: Vec<_> = selected
+            .map(|(index, _)| TrackChannels::canonical(index))
+            .collect();
         let max_lag = options.max_lag.unwrap_or(inner.hub.config.max_lag);
-        let policy = policy(inner, channels.iter().map(|track| track.track), max_lag, false);
+        let policy = policy(
+            inner,
+            channels.iter().map(|track| track.track),
+            max_lag,
+            false,
+        );
         let viewer = options.viewer.then(|| stream.viewer());
         // First the count, then the look at the ring: a push in between wakes this tap.
         inner.taps.fetch_add(1, Ordering::AcqRel);
@@ -176,10 +185,17 @@ impl Tap {
             let number = self.cursor.next;
             self.cursor.next += 1;
             let held = self.cursor.keys.held;
-            if self.cursor.keys.admit(&self.policy, window.keyless, number, &unit) {
+            if self
+                .cursor
+                .keys
+                .admit(&self.policy, window.keyless, number, &unit)
+            {
                 self.take(&unit);
             }
-            self.shared.counters.held_units.add(self.cursor.keys.held - held);
+            self.shared
+                .counters
+                .held_units
+                .add(self.cursor.keys.held - held);
         }
         let late = window.unit(self.cursor.next).map(|unit| unit.arrival);
         self.shared.late(late);
@@ -198,7 +214,8 @@ impl Tap {
             return;
         }
         if unit.flags.params_changed {
-            self.events.push_back(TapEvent::ParamsChanged(self.stream.description()));
+            self.events
+                .push_back(TapEvent::ParamsChanged(self.stream.description()));
         }
         let Some(Some(track)) = self.tracks.get_mut(unit.track) else {
             return;
@@ -215,7 +232,9 @@ impl Tap {
         let counters = &self.shared.counters;
         counters.units.add(1);
         counters.packets.add(u64::from(unit.packets));
-        counters.bytes.add(u64::try_from(unit.data.len()).unwrap_or(0));
+        counters
+            .bytes
+            .add(u64::try_from(unit.data.len()).unwrap_or(0));
     }
 
     fn finish(&mut self, reason: EndReason) {

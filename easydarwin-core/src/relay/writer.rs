@@ -123,7 +123,10 @@ impl TcpWriter {
 
     fn blocked(&self, context: &TurnContext<'_>) -> Turn {
         context.shared.counters.blocked.add(1);
-        let arrival = context.window.unit(context.cursor.next).map(|unit| unit.arrival);
+        let arrival = context
+            .window
+            .unit(context.cursor.next)
+            .map(|unit| unit.arrival);
         context.shared.late(arrival.or(Some(context.now)));
         Turn::Blocked
     }
@@ -161,7 +164,9 @@ impl TcpWriter {
             self.offset = 0;
             context.shared.counters.truncated.add(1);
         }
-        let skip = context.cursor.catch_up(context.policy, context.window, context.now);
+        let skip = context
+            .cursor
+            .catch_up(context.policy, context.window, context.now);
         if let Some(skip) = skip {
             context.shared.count_skip(skip);
             let (cause, units) = match skip {
@@ -346,9 +351,11 @@ impl TcpWriter {
             if offset < end {
                 let header = frame_header(self.map.as_ref(), channel, packet.len());
                 let sent = offset - start;
-                self.tail.extend_from_slice(header.get(sent..).unwrap_or_default());
+                self.tail
+                    .extend_from_slice(header.get(sent..).unwrap_or_default());
                 let sent = sent.saturating_sub(FRAME_HEADER);
-                self.tail.extend_from_slice(packet.get(sent..).unwrap_or_default());
+                self.tail
+                    .extend_from_slice(packet.get(sent..).unwrap_or_default());
                 return end;
             }
             start = end;
@@ -424,7 +431,3 @@ pub(super) fn pending(mut tail: BytesMut, shared: &ReaderShared) -> Bytes {
     while shared.take_control(&mut tail) {}
     tail.freeze()
 }
-
-#[cfg(test)]
-#[path = "writer_tests.rs"]
-mod tests;

@@ -1,0 +1,9 @@
+//! Tests of the relay as a whole, without sockets and without waiting for real time.
+
+mod oracle;
+mod rig;
+mod ring;
+mod start_stop;
+mod swap;
+mod tap;
+mod tcp;
