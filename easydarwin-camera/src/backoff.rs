@@ -65,6 +65,12 @@ impl Backoff {
     }
 }
 
+/// A number that differs from camera to camera.
+pub(crate) fn random_seed() -> u64 {
+    // A system without randomness merely loses the spread of its waits.
+    getrandom::u64().unwrap_or_else(|_| std::process::id().into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

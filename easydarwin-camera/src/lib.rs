@@ -32,5 +32,6 @@ pub mod source;
 mod backoff;
 mod camera;
 mod civil;
+mod url;
 
 pub use camera::{BuildError, Camera, CameraBuilder, CameraCommand, CameraEvent, PushTransport};

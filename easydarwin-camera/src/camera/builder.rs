@@ -5,7 +5,8 @@ use tokio::sync::mpsc;
 
 use easydarwin_core::protocol::check_serial;
 
-use super::{Camera, CameraCommand, CameraEvent, random_seed};
+use super::{Camera, CameraCommand, CameraEvent};
+use crate::backoff::random_seed;
 use crate::engine::{Credential, EngineConfig};
 use crate::source::MediaSource;
 

@@ -12,6 +12,7 @@ use super::event::{CameraEvent, Reporter};
 use crate::backoff::Backoff;
 use crate::engine::PushTarget;
 use crate::source::{MediaSource, SourceError, blank_unit};
+use crate::url::without_password;
 
 /// Waited before every further try, besides the back-off: a media server that closes an idle
 /// stream tells the CMS, whose stop must not meet a camera that is back already.
@@ -325,36 +326,4 @@ fn is_refusal(failure: &Failure) -> bool {
     error
         .status()
         .is_some_and(|status| matches!(status.code(), 401 | 403))
-}
-
-/// A URL as it may be logged.
-pub(super) fn without_password(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else {
-        return url.to_owned();
-    };
-    let authority = rest.split('/').next().unwrap_or(rest);
-    match authority.rsplit_once('@') {
-        Some((login, _)) => {
-            let rest = rest.get(login.len() + 1..).unwrap_or_default();
-            format!("{scheme}://{rest}")
-        }
-        None => url.to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn passwords_are_not_shown() {
-        for (url, shown) in [
-            ("rtsp://h:1/a", "rtsp://h:1/a"),
-            ("rtsp://u:p@h/a@b", "rtsp://h/a@b"),
-            ("rtsp://u:p@x@h/a", "rtsp://h/a"),
-            ("nonsense", "nonsense"),
-        ] {
-            assert_eq!(without_password(url), shown);
-        }
-    }
 }

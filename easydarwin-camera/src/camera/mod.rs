@@ -18,6 +18,7 @@ use self::builder::Settings;
 use self::channel::{Channel, Wanted};
 use self::control::Control;
 use self::event::Reporter;
+use crate::backoff::random_seed;
 
 /// Snapshots that may be under way per camera; more are not asked for.
 const SNAPSHOT_QUEUE: usize = 8;
@@ -82,10 +83,4 @@ impl Camera {
         drop(channels);
         while tasks.join_next().await.is_some() {}
     }
-}
-
-/// A number that differs from camera to camera.
-fn random_seed() -> u64 {
-    // A system without randomness merely loses the spread of its waits.
-    getrandom::u64().unwrap_or_else(|_| std::process::id().into())
 }

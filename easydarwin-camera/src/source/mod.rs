@@ -9,6 +9,8 @@ mod file;
 mod pace;
 #[cfg(feature = "sources")]
 mod pattern;
+#[cfg(feature = "sources")]
+mod pull;
 
 #[cfg(all(test, feature = "sources"))]
 mod testing;
@@ -17,6 +19,8 @@ mod testing;
 pub use file::FileSource;
 #[cfg(feature = "sources")]
 pub use pattern::PatternSource;
+#[cfg(feature = "sources")]
+pub use pull::PullSource;
 
 use std::fmt;
 use std::task::{Context, Poll};
@@ -119,6 +123,22 @@ pub enum SourceError {
     /// The source has no more frames.
     #[error("the source has ended")]
     Ended,
+}
+
+/// The source that a text names: `pattern`, an `rtsp://` URL, or the path of a file. `label` is
+/// what the test picture shows.
+#[cfg(feature = "sources")]
+pub fn from_text(text: &str, label: &str) -> Box<dyn MediaSource> {
+    if text == "pattern" {
+        Box::new(PatternSource::new(label))
+    } else if text
+        .get(..7)
+        .is_some_and(|s| s.eq_ignore_ascii_case("rtsp://"))
+    {
+        Box::new(PullSource::new(text))
+    } else {
+        Box::new(FileSource::new(text))
+    }
 }
 
 /// An access unit to be filled by [`MediaSource::poll_frame`].
