@@ -21,16 +21,14 @@ pub(crate) struct Caller {
 impl Caller {
     /// Reads a request; `token` is that of the path.
     pub(crate) fn new(parts: &Parts, token: Option<String>, allowed: &[String]) -> Self {
-        let mut credentials = Credentials::default();
-        credentials.url_token = token
-            .or_else(|| query_token(parts.uri.query()))
-            .map(Into::into);
-        if let Some(value) = text(&parts.headers, header::AUTHORIZATION) {
-            match bearer(value) {
-                Some(token) => credentials.bearer = Some(token.into()),
-                None => credentials.authorization = Some(value.into()),
-            }
-        }
+        let url_token = token.or_else(|| query_token(parts.uri.query()));
+        let authorization = text(&parts.headers, header::AUTHORIZATION);
+        let bearer = authorization.and_then(bearer);
+        let credentials = Credentials {
+            url_token: url_token.map(Into::into),
+            bearer: bearer.map(Into::into),
+            authorization: authorization.filter(|_| bearer.is_none()).map(Into::into),
+        };
         Self {
             peer: peer(parts),
             foreign_origin: foreign_origin(&parts.headers, peer(parts), allowed),

@@ -199,8 +199,10 @@ class Player {
     const end = buffered.end(buffered.length - 1);
     const now = performance.now();
 
-    if (video.currentTime < start || video.currentTime > end || !this.placed) {
-      // The start, or beyond a hole: to the newest piece, but not behind its last picture.
+    // Slightly before or behind is where a browser waits by itself.
+    const outside = video.currentTime < start - 0.1 || video.currentTime > end + 1;
+    if (outside || !this.placed) {
+      // The start, or beyond a hole: to the newest piece.
       this.placed = true;
       this.seek(Math.max(start, end - options.latency));
     } else if (end - video.currentTime > options.maxLatency && !video.paused) {

@@ -103,11 +103,11 @@ pub(crate) struct FormatReader {
 impl FormatReader {
     /// A reader for a track that MP4 and browsers can carry; `None` for all others.
     pub(crate) fn new(track: &Track) -> Option<Self> {
-        let carried = match (&track.kind, &track.codec) {
-            (MediaKind::Video, Codec::H264(_) | Codec::H265(_)) => true,
-            (MediaKind::Audio, Codec::Aac(_) | Codec::Opus) => true,
-            _ => false,
-        };
+        let carried = matches!(
+            (&track.kind, &track.codec),
+            (MediaKind::Video, Codec::H264(_) | Codec::H265(_))
+                | (MediaKind::Audio, Codec::Aac(_) | Codec::Opus)
+        );
         if !carried || track.clock_rate == 0 {
             return None;
         }
