@@ -19,6 +19,7 @@ pub(crate) struct Feed {
     tap: Tap,
     muxer: Muxer,
     fragment: u32,
+    ended: Option<EndReason>,
     cancel: CancellationToken,
     /// Held for its count.
     _slot: OwnedSemaphorePermit,
@@ -48,6 +49,7 @@ impl Feed {
             muxer,
             tap: stream.tap(TapOptions::new(label)),
             fragment: 0,
+            ended: None,
         })
     }
 
@@ -76,18 +78,27 @@ impl Feed {
                 }
                 None => {}
             }
+            if let Some(reason) = self.ended {
+                return Ok(FeedEvent::End(reason));
+            }
             let event = tokio::select! {
                 event = self.tap.recv() => event,
-                () = self.cancel.cancelled() => return Ok(FeedEvent::End(EndReason::Shutdown)),
+                () = self.cancel.cancelled() => Some(TapEvent::End(EndReason::Shutdown)),
             };
             match event {
                 Some(TapEvent::Unit(unit)) => self.muxer.push(unit)?,
                 // The last picture stays until the next key frame.
                 Some(TapEvent::Gap | TapEvent::Discontinuity) => self.muxer.gap(),
                 Some(TapEvent::ParamsChanged(description)) => self.muxer.update(&description),
-                Some(TapEvent::End(reason)) => return Ok(FeedEvent::End(reason)),
-                None => return Ok(FeedEvent::End(EndReason::PublisherLeft)),
+                Some(TapEvent::End(reason)) => self.end(reason),
+                None => self.end(EndReason::PublisherLeft),
             }
         }
+    }
+
+    /// The unit that was held back for its duration goes out before the end.
+    fn end(&mut self, reason: EndReason) {
+        self.muxer.finish();
+        self.ended = Some(reason);
     }
 }

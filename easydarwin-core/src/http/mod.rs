@@ -47,7 +47,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderName, Method, header};
-use axum::routing::get;
+use axum::routing::{any, get};
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
 pub use config::HttpConfig;
@@ -77,7 +77,7 @@ pub fn router(state: HttpState) -> Router {
         .route("/streams/{*path}", get(api::stream).delete(api::close))
         .route("/getrtsplivesessions", get(api::rtsp_live_sessions))
         .route("/getserverinfo", get(api::server_info))
-        .fallback(api::no_route)
+        .route("/{*path}", any(api::no_route))
         .layer(axum::middleware::from_fn_with_state(
             shared.clone(),
             api::require_token,

@@ -6,7 +6,7 @@ const PAGE: &str = include_str!("assets/page.html");
 /// The page loads nothing from elsewhere; `blob:` is how a MediaSource is attached. Style and the
 /// few lines of script are inside the page.
 const POLICY: &str = "default-src 'none'; script-src 'self' 'unsafe-inline'; \
-    style-src 'unsafe-inline'; media-src 'self' blob:; connect-src 'self' ws: wss:; \
+    style-src 'unsafe-inline'; img-src data:; media-src 'self' blob:; connect-src 'self' ws: wss:; \
     base-uri 'none'; form-action 'none'";
 
 /// The player as an ES module, for pages of any origin.
