@@ -177,7 +177,7 @@ impl Connection {
             Ok(0) => Ok(Fill::End),
             Ok(_) => Ok(Fill::Some),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Fill::Nothing),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(broken(error)),
         }
     }
 
@@ -194,7 +194,7 @@ impl Connection {
             match self.stream.try_write(rest) {
                 Ok(written) => rest = rest.get(written..).unwrap_or_default(),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(broken(error)),
             }
         }
         self.output.extend_from_slice(rest);
@@ -220,7 +220,7 @@ impl Connection {
                     }
                     return Ok(false);
                 }
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(broken(error)),
             }
         }
         Ok(true)
@@ -292,4 +292,14 @@ async fn connect(url: &ClientUrl, host: &str) -> Result<TcpStream, ClientError> 
         }
     }
     Err(failed.unwrap_or_else(|| resolve(io::ErrorKind::NotFound.into())))
+}
+
+/// A server that closes while something of ours is unread resets the connection: also an end.
+fn broken(error: io::Error) -> ClientError {
+    match error.kind() {
+        io::ErrorKind::ConnectionReset
+        | io::ErrorKind::ConnectionAborted
+        | io::ErrorKind::BrokenPipe => ClientError::Closed,
+        _ => error.into(),
+    }
 }

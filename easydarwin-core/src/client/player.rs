@@ -161,12 +161,22 @@ impl Player {
                 return Ok(None);
             }
             let now = Instant::now();
-            let more = self.receive(now)?;
+            let more = match self.receive(now) {
+                Err(ClientError::Closed) => {
+                    self.end();
+                    continue;
+                }
+                more => more?,
+            };
             self.release(now);
             if now >= self.report_due {
                 self.report(now);
             }
-            self.connection.write_some()?;
+            // What was sent is read to its end, also when nothing can be written any more.
+            match self.connection.write_some() {
+                Ok(_) | Err(ClientError::Closed) => {}
+                Err(error) => return Err(error),
+            }
             if more || self.ended || !self.ready.is_empty() {
                 continue;
             }
