@@ -128,8 +128,8 @@ async fn frames_for_unknown_channels_are_skipped() {
     let url = bench.server.url("odd/1");
     assert_eq!(publish(&mut publisher, &url).await.status, 200);
     let mut reader = bench.connect().await;
-    publisher.send(&interleaved(0, &audio_packet(1))).await;
     reader.play(&url).await;
+    publisher.send(&interleaved(0, &audio_packet(1))).await;
     publisher.send(&interleaved(9, &[0x80; 500])).await;
     publisher.send(&interleaved(0, &audio_packet(2))).await;
     let first = within(reader.packet()).await.unwrap();
@@ -143,9 +143,9 @@ async fn packets_that_are_no_rtp_are_dropped() {
     let mut publisher = bench.connect().await;
     let url = bench.server.url("odd/1");
     assert_eq!(publish(&mut publisher, &url).await.status, 200);
-    publisher.send(&interleaved(0, &audio_packet(1))).await;
     let mut reader = bench.connect().await;
     reader.play(&url).await;
+    publisher.send(&interleaved(0, &audio_packet(1))).await;
     let mut wrong_version = audio_packet(2);
     wrong_version[0] = 0x40;
     let mut long_extension = audio_packet(2);

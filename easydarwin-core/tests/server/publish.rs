@@ -212,9 +212,9 @@ async fn only_the_same_device_may_take_its_path_over() {
     let mut first = server.connect().await;
     let with_right = format!("{url}?token=cam");
     assert_eq!(publish(&mut first, &with_right).await.status, 200);
-    first.send(&interleaved(0, &audio_packet(1))).await;
     let mut player = server.connect().await;
     player.play(&format!("{url}?token=play")).await;
+    first.send(&interleaved(0, &audio_packet(1))).await;
     let before = sequence(&within(player.packet()).await.unwrap());
 
     let mut stranger = server.connect().await;

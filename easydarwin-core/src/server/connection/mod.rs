@@ -292,7 +292,7 @@ impl Connection {
             }
         }
         if let Media::Play(player) = &mut self.media {
-            player.start(&self.socket, self.local, &self.shared.player_sockets);
+            player.start(&self.socket, self.local);
         }
         Ok(())
     }

@@ -10,6 +10,7 @@ use crate::relay::{
     UdpSockets, UdpTarget, UdpTrack,
 };
 use crate::rtsp::{RtpInfo, TransportAnswer, TransportOffer};
+use crate::server::shared::Shared;
 
 /// Greatest RTP packet that fits a datagram on an Ethernet: 1 500 less IPv4 and UDP headers.
 const MAX_DATAGRAM: usize = 1472;
@@ -26,7 +27,7 @@ pub(super) struct Player {
 #[derive(Debug)]
 enum Transport {
     Tcp(Vec<TrackChannels>),
-    Udp(Vec<UdpTrack>),
+    Udp(UdpSockets, Vec<UdpTrack>),
 }
 
 enum Phase {
@@ -76,7 +77,7 @@ impl Player {
         track: usize,
         offers: &[TransportOffer],
         peer: SocketAddr,
-        sockets: &UdpSockets,
+        shared: &Shared,
     ) -> Option<TransportAnswer> {
         offers.iter().find_map(|offer| match *offer {
             TransportOffer::Tcp { rtp, rtcp } => {
@@ -86,7 +87,7 @@ impl Player {
                         tracks.retain(|known| known.track != track);
                         tracks.push(channels);
                     }
-                    Some(Transport::Udp(_)) => return None,
+                    Some(Transport::Udp(..)) => return None,
                     none => *none = Some(Transport::Tcp(vec![channels])),
                 }
                 Some(TransportAnswer::Tcp { rtp, rtcp })
@@ -95,18 +96,19 @@ impl Player {
                 if self.stream.max_packet(track) > MAX_DATAGRAM {
                     return None;
                 }
+                let sockets = shared.player_sockets().ok()?;
                 let target = UdpTrack {
                     track,
                     rtp: SocketAddr::new(peer.ip(), rtp),
                     rtcp: SocketAddr::new(peer.ip(), rtcp),
                 };
                 match &mut self.transport {
-                    Some(Transport::Udp(tracks)) => {
+                    Some(Transport::Udp(_, tracks)) => {
                         tracks.retain(|known| known.track != track);
                         tracks.push(target);
                     }
                     Some(Transport::Tcp(_)) => return None,
-                    none => *none = Some(Transport::Udp(vec![target])),
+                    none => *none = Some(Transport::Udp(sockets.clone(), vec![target])),
                 }
                 Some(TransportAnswer::Udp {
                     client: (rtp, rtcp),
@@ -154,7 +156,7 @@ impl Player {
                 tracks.sort_by_key(|channels| channels.track);
                 tracks
             }
-            Some(Transport::Udp(tracks)) => {
+            Some(Transport::Udp(_, tracks)) => {
                 let mut tracks: Vec<_> = tracks.iter().map(|udp| canonical(udp.track)).collect();
                 tracks.sort_by_key(|channels| channels.track);
                 tracks
@@ -163,16 +165,11 @@ impl Player {
     }
 
     /// Starts media when PLAY was answered; the answer has been written.
-    pub(super) fn start(
-        &mut self,
-        socket: &Arc<TcpStream>,
-        local: SocketAddr,
-        sockets: &UdpSockets,
-    ) {
+    pub(super) fn start(&mut self, socket: &Arc<TcpStream>, local: SocketAddr) {
         match std::mem::replace(&mut self.phase, Phase::Waiting) {
             Phase::Starting(prepared) => {
                 let handle = match &self.transport {
-                    Some(Transport::Udp(tracks)) => prepared.start_udp(UdpTarget {
+                    Some(Transport::Udp(sockets, tracks)) => prepared.start_udp(UdpTarget {
                         sockets: sockets.clone(),
                         source: Some(local.ip()),
                         tracks: tracks.clone().into(),
