@@ -206,6 +206,11 @@ impl FrameDecoder {
         }))
     }
 
+    /// Other limits from the next message on: a peer that has proven who it is may send more.
+    pub fn set_limits(&mut self, limits: FrameLimits) {
+        self.limits = limits;
+    }
+
     /// How many bytes the message at the start of the buffer takes, once its head is known.
     pub fn expected_len(&self) -> Option<usize> {
         self.head.map(|marks| marks.end.saturating_add(marks.body))

@@ -1,0 +1,198 @@
+//! Lists of devices, and one device.
+
+use std::sync::Arc;
+
+use easydarwin_core::protocol::{
+    AppType, Envelope, ErrorNum, Fields, MessageType, StreamRef, TerminalType,
+};
+use easydarwin_core::registry::{DeviceQuery, PresenceEntry, StoreError};
+use serde_json::{Value, json};
+
+use super::answer::{Answer, Caller};
+use super::query::Query;
+use crate::devices::{DeviceInfo, Session};
+use crate::state::State;
+
+/// The devices that are online, as the original lists them.
+pub(super) fn list(state: &State, caller: &Caller, query: &Query, cseq: &str) -> Answer {
+    let mut devices = Vec::new();
+    for session in state.sessions.all() {
+        let info = session.info();
+        let kind = query.get("apptype");
+        let terminal = query.get("terminaltype");
+        if !any_of(kind, |text| {
+            text.eq_ignore_ascii_case(info.app_type.as_str())
+        }) || !any_of(terminal, |text| same_terminal(text, &info.terminal))
+        {
+            continue;
+        }
+        devices.push(entry(state, caller, &session, &info));
+    }
+    let mut envelope = Envelope::answer(MessageType::DeviceListAck, cseq, ErrorNum::OK);
+    envelope
+        .body
+        .set("DeviceCount", devices.len().to_string())
+        .set_list("Devices", devices);
+    Answer::new(envelope)
+}
+
+fn entry(state: &State, caller: &Caller, session: &Session, info: &DeviceInfo) -> Fields {
+    let mut fields = Fields::new();
+    fields
+        .set("Serial", &*session.serial)
+        .set("Name", info.name.as_str())
+        .set("Tag", info.tag.as_str())
+        .set("AppType", info.app_type.as_str())
+        .set("TerminalType", info.terminal.as_str());
+    if info.app_type == AppType::EasyCamera {
+        fields.set("SnapURL", snap_url(state, caller, &session.serial, 1));
+    }
+    fields
+}
+
+fn any_of(filter: Option<&str>, fits: impl Fn(&str) -> bool) -> bool {
+    filter.is_none_or(|filter| filter.split('|').any(|text| fits(text.trim())))
+}
+
+fn same_terminal(a: &str, b: &str) -> bool {
+    a.eq_ignore_ascii_case(b)
+        || TerminalType::parse(a).is_some_and(|t| Some(t) == TerminalType::parse(b))
+}
+
+/// URL of a channel's picture, empty when there is none.
+fn snap_url(state: &State, caller: &Caller, serial: &str, channel: u32) -> String {
+    let stream = StreamRef::new(serial, channel);
+    let Some(path) = state.snapshots.url_path(state, &stream) else {
+        return String::new();
+    };
+    let (host, port) = caller.our_address(state);
+    if host.contains(':') {
+        format!("http://[{host}]:{port}{path}")
+    } else {
+        format!("http://{host}:{port}{path}")
+    }
+}
+
+/// One device.
+pub(super) fn info(state: &State, caller: &Caller, serial: Option<&str>, cseq: &str) -> Answer {
+    let kind = MessageType::DeviceInfoAck;
+    let Some(serial) = serial else {
+        return Answer::missing(kind, "device");
+    };
+    let Some(session) = state.sessions.get(serial) else {
+        return unknown_device(kind, serial, cseq);
+    };
+    let info = session.info();
+    let mut envelope = Envelope::answer(kind, cseq, ErrorNum::OK);
+    let body = &mut envelope.body;
+    body.set("Serial", serial)
+        .set("SnapURL", snap_url(state, caller, serial, 1));
+    if info.app_type == AppType::EasyNvr {
+        let channels = info.channels.iter().map(|channel| {
+            let mut fields = Fields::new();
+            fields
+                .set("Channel", channel.channel.to_string())
+                .set("Name", channel.name.as_str())
+                .set("Status", if channel.online { "online" } else { "offline" })
+                .set("SnapURL", snap_url(state, caller, serial, channel.channel));
+            fields
+        });
+        let channels: Vec<_> = channels.collect();
+        body.set("ChannelCount", channels.len().to_string())
+            .set_list("Channels", channels);
+    }
+    Answer::new(envelope)
+}
+
+/// HTTP 200 with 603: old clients look at `ErrorNum` alone.
+pub(super) fn unknown_device(kind: MessageType, serial: &str, cseq: &str) -> Answer {
+    let mut envelope = Envelope::answer(kind, cseq, ErrorNum::DEVICE_NOT_FOUND);
+    let serial: String = serial.chars().take(64).collect();
+    envelope.body.set("Serial", serial);
+    Answer::new(envelope)
+}
+
+pub(super) fn base_config(state: &State, caller: &Caller) -> Answer {
+    let (host, port) = caller.our_address(state);
+    let mut envelope = Envelope::answer(MessageType::BaseConfigAck, "1", ErrorNum::OK);
+    envelope
+        .body
+        .set("ServiceLanPort", caller.local.port().to_string())
+        .set("ServiceWanIP", host.as_str())
+        .set("ServiceWanPort", port.to_string())
+        .set("SnapLocalPath", "")
+        .set("SnapWebPath", format!("http://{host}:{port}/snap/"));
+    Answer::new(envelope)
+}
+
+/// Everything that the page shows: all known devices, with state and live channels. URLs are
+/// paths, so that they hold under whatever name the page was opened.
+pub(crate) async fn overview(state: &Arc<State>) -> Result<Value, StoreError> {
+    let known = state.devices.list(&DeviceQuery::default()).await?;
+    let live = state.directory.streams().await?;
+    let mut devices = Vec::with_capacity(known.items.len());
+    for device in known.items {
+        let presence = state.presence.entry(&device.serial).await.ok().flatten();
+        let numbers: Vec<(u32, &str, bool)> = if device.channels.is_empty() {
+            vec![(1, device.name.as_str(), true)]
+        } else {
+            let of = |c| -> (u32, &str, bool) {
+                let c: &easydarwin_core::registry::DeviceChannel = c;
+                (c.channel, c.name.as_str(), c.online)
+            };
+            device.channels.iter().map(of).collect()
+        };
+        let channels: Vec<Value> = numbers
+            .into_iter()
+            .map(|(number, name, online)| {
+                let stream = StreamRef::new(device.serial.as_str(), number);
+                let location = live
+                    .iter()
+                    .find(|l| l.path.as_device() == Some((device.serial.as_str(), number)));
+                json!({
+                    "channel": number,
+                    "name": name,
+                    "online": online,
+                    "snapshot": state.snapshots.url_path(state, &stream),
+                    "snapshotAt": state.snapshots.get(&stream).map(|p| p.at.0),
+                    "live": location.is_some_and(|l| l.ready),
+                    "viewers": location.map_or(0, |l| l.viewers),
+                })
+            })
+            .collect();
+        devices.push(json!({
+            "serial": device.serial,
+            "name": device.name,
+            "tag": device.tag,
+            "kind": device.app_type,
+            "terminal": device.terminal_type,
+            "state": presence.as_ref().map_or("offline", |p| p.state.as_str()),
+            "since": presence.as_ref().map(|p| p.since.0),
+            "why": presence.as_ref().and_then(why),
+            "channels": channels,
+        }));
+    }
+    let pending: Vec<Value> = state
+        .pending
+        .all()
+        .into_iter()
+        .map(|unknown| {
+            json!({
+                "serial": unknown.serial,
+                "address": unknown.address.to_string(),
+                "last": unknown.last.0,
+            })
+        })
+        .collect();
+    let nodes = state.directory.nodes().await?;
+    Ok(json!({
+        "time": state.now().0,
+        "devices": devices,
+        "pending": pending,
+        "nodes": nodes.len(),
+    }))
+}
+
+fn why(presence: &PresenceEntry) -> Option<&'static str> {
+    presence.history.last().map(|t| t.cause.as_str())
+}

@@ -1,0 +1,93 @@
+//! What clients ask: REST paths and JSON requests, the same for both loops.
+
+mod answer;
+mod control;
+mod devices;
+mod query;
+mod streams;
+mod usages;
+
+use std::sync::Arc;
+
+use easydarwin_core::protocol::{Envelope, ErrorNum, MessageType};
+
+pub(crate) use answer::{Answer, Caller, content_type};
+pub(crate) use devices::overview;
+use query::Query;
+pub(crate) use streams::free_stream;
+
+use crate::access::Access;
+use crate::state::State;
+
+/// Answers one REST call. Never waits longer than the deadlines of its stages.
+pub(crate) async fn rest(state: &Arc<State>, caller: &Caller, target: &str) -> Answer {
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let query = Query::parse(query);
+    let path = path.to_ascii_lowercase();
+    let name = path
+        .trim_matches('/')
+        .strip_prefix("api/")
+        .map(|rest| rest.strip_prefix("v1/").unwrap_or(rest))
+        .unwrap_or_default();
+    let (kind, needed) = match name {
+        "getdevicelist" => (MessageType::DeviceListAck, Access::Read),
+        "getdeviceinfo" => (MessageType::DeviceInfoAck, Access::Read),
+        "getbaseconfig" => (MessageType::BaseConfigAck, Access::Read),
+        "startdevicestream" => (MessageType::StartStreamAck, Access::Control),
+        "stopdevicestream" => (MessageType::StopStreamClientAck, Access::Control),
+        "freedevicestream" => (MessageType::FreeStreamAck, Access::Control),
+        "getdevicestream" | "livedevicestream" => (MessageType::GetStreamAck, Access::Control),
+        "ptzcontrol" => (MessageType::PtzControlAck, Access::Control),
+        "presetcontrol" => (MessageType::PresetControlAck, Access::Control),
+        "setbaseconfig" => return Answer::refusal(MessageType::SetBaseConfigAck),
+        "restart" => return Answer::refusal(MessageType::Exception),
+        _ => return usages::answer(),
+    };
+    if let Some(refused) = Answer::without_right(kind, caller.access, needed, "1") {
+        return refused;
+    }
+    match name {
+        "getdevicelist" => devices::list(state, caller, &query, "1"),
+        "getdeviceinfo" => devices::info(state, caller, query.get("device"), "1"),
+        "getbaseconfig" => devices::base_config(state, caller),
+        "startdevicestream" => streams::start(state, caller, &query).await,
+        "stopdevicestream" | "freedevicestream" => streams::stop(state, kind, &query),
+        "getdevicestream" => streams::get(state, caller, &query).await,
+        "livedevicestream" => streams::live(state, &query).await,
+        "ptzcontrol" => control::ptz(state, caller, &query),
+        _ => control::preset(state, caller, &query).await,
+    }
+}
+
+/// Answers one JSON request of a client.
+pub(crate) async fn json(
+    state: &Arc<State>,
+    caller: &Caller,
+    kind: MessageType,
+    message: &Envelope,
+) -> Envelope {
+    let cseq = message.cseq();
+    let (ack, needed) = match kind {
+        MessageType::DeviceListReq => (MessageType::DeviceListAck, Access::Read),
+        MessageType::DeviceInfoReq => (MessageType::DeviceInfoAck, Access::Read),
+        MessageType::TalkbackControlReq => (MessageType::TalkbackControlAck, Access::Control),
+        MessageType::FreeStreamReq => (MessageType::FreeStreamAck, Access::Control),
+        _ => {
+            return Envelope::answer(MessageType::Exception, &cseq, ErrorNum::NOT_IMPLEMENTED);
+        }
+    };
+    if let Some(refused) = Answer::without_right(ack, caller.access, needed, &cseq) {
+        return refused.envelope;
+    }
+    match kind {
+        MessageType::DeviceListReq => {
+            devices::list(state, caller, &Query::default(), &cseq).envelope
+        }
+        MessageType::DeviceInfoReq => {
+            let serial = message.body.text("Serial");
+            devices::info(state, caller, serial.as_deref(), &cseq).envelope
+        }
+        MessageType::FreeStreamReq => free_stream(state, message).await,
+        _ => control::talkback(state, caller, message),
+    }
+}

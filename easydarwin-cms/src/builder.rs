@@ -1,0 +1,319 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use easydarwin_core::protocol::{check_serial, login};
+use easydarwin_core::registry::{
+    Cidr, CmsClock, Credential, Device, DeviceStore, MemoryDeviceStore, MemoryNodeDirectory,
+    MemoryPresence, NodeDirectory, Presence, PresenceTiming, Secret, TokenSigner, TokenVerifier,
+    random_bytes,
+};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::{CmsConfig, LegacyClient, LegacyLevel, Policy, Secrets};
+use crate::conn::{accept_loop, bind};
+use crate::devices::{PendingDevices, Sessions, Snapshots, TalkLocks};
+use crate::error::CmsError;
+use crate::nodes::{self, NodeLinks};
+use crate::state::{Links, State};
+use crate::streams::Operations;
+
+/// How often time-outs are looked at, all in one pass.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// How long connections get at the shutdown to finish what they are answering.
+const DRAIN: Duration = Duration::from_secs(3);
+
+/// Puts a CMS together.
+pub struct CmsBuilder {
+    config: CmsConfig,
+    secrets: Option<Secrets>,
+    devices: Option<Arc<dyn DeviceStore>>,
+    presence: Option<Arc<dyn Presence>>,
+    directory: Option<Arc<dyn NodeDirectory>>,
+}
+
+impl std::fmt::Debug for CmsBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CmsBuilder")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+impl CmsBuilder {
+    /// Secrets of an earlier run; default: new ones.
+    #[must_use]
+    pub fn secrets(mut self, secrets: Secrets) -> Self {
+        self.secrets = Some(secrets);
+        self
+    }
+
+    /// Clients of this network need no API key.
+    #[must_use]
+    pub fn legacy_client(mut self, network: Cidr, level: LegacyLevel) -> Self {
+        self.config
+            .legacy_clients
+            .push(LegacyClient { network, level });
+        self
+    }
+
+    /// Where devices and their secrets are kept; default: in memory.
+    #[must_use]
+    pub fn device_store(mut self, store: Arc<dyn DeviceStore>) -> Self {
+        self.devices = Some(store);
+        self
+    }
+
+    /// Who is there; default: in memory.
+    #[must_use]
+    pub fn presence(mut self, presence: Arc<dyn Presence>) -> Self {
+        self.presence = Some(presence);
+        self
+    }
+
+    /// Where streams are; default: in memory.
+    #[must_use]
+    pub fn node_directory(mut self, directory: Arc<dyn NodeDirectory>) -> Self {
+        self.directory = Some(directory);
+        self
+    }
+
+    /// Opens the port. Nothing is answered before [`Cms::run`].
+    ///
+    /// # Errors
+    /// [`CmsError`]: the port is taken, policy `open` on a public address, no random bytes.
+    pub async fn build(self) -> Result<Cms, CmsError> {
+        let config = self.config;
+        if config.policy == Policy::Open && !config.i_know && !config.listen.ip().is_loopback() {
+            return Err(CmsError::OpenOnPublicAddress {
+                address: config.listen,
+            });
+        }
+        let secrets = match self.secrets {
+            Some(secrets) => secrets,
+            None => Secrets::generate()?,
+        };
+        let devices = self
+            .devices
+            .unwrap_or_else(|| Arc::new(MemoryDeviceStore::new()));
+        let epoch = devices.begin_epoch().await?;
+        let presence = self.presence.unwrap_or_else(|| {
+            let timing = PresenceTiming {
+                lease: config.idle,
+                grace: config.grace,
+            };
+            Arc::new(MemoryPresence::new(epoch, timing))
+        });
+        let directory = self
+            .directory
+            .unwrap_or_else(|| Arc::new(MemoryNodeDirectory::default()));
+        let signer = TokenSigner::from_seed(secrets.token_seed);
+        let verifier = TokenVerifier::new();
+        verifier.set_keys([signer.public_key().key.as_str()])?;
+        let listener = bind(config.listen)?;
+        let local = listener.local_addr().map_err(|source| CmsError::Listen {
+            address: config.listen,
+            source,
+        })?;
+        let via: [u8; 16] = random_bytes()?;
+        let state = Arc::new(State {
+            clock: CmsClock::new(),
+            epoch,
+            via: via.iter().map(|byte| format!("{byte:02x}")).collect(),
+            devices,
+            presence,
+            directory,
+            signer,
+            verifier,
+            sessions: Sessions::default(),
+            snapshots: Snapshots::new(config.max_snapshots),
+            talkers: TalkLocks::default(),
+            pending: PendingDevices::new(config.max_pending),
+            nodes: NodeLinks::default(),
+            operations: Operations::default(),
+            links: Links::default(),
+            tasks: TaskTracker::new(),
+            shutdown: CancellationToken::new(),
+            config,
+            secrets,
+        });
+        Ok(Cms {
+            handle: CmsHandle { state },
+            listener,
+            local,
+        })
+    }
+}
+
+/// A CMS whose port is open.
+#[derive(Debug)]
+pub struct Cms {
+    handle: CmsHandle,
+    listener: TcpListener,
+    local: SocketAddr,
+}
+
+impl Cms {
+    /// Begins with a configuration.
+    pub fn builder(config: CmsConfig) -> CmsBuilder {
+        CmsBuilder {
+            config,
+            secrets: None,
+            devices: None,
+            presence: None,
+            directory: None,
+        }
+    }
+
+    /// Address of the port.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// Something to hold on to while it runs.
+    pub fn handle(&self) -> CmsHandle {
+        self.handle.clone()
+    }
+
+    /// See [`CmsHandle::provision_key`].
+    ///
+    /// # Errors
+    /// [`CmsError::Serial`], [`CmsError::Store`].
+    pub async fn provision_key(&self, serial: &str, key: &str) -> Result<(), CmsError> {
+        self.handle.provision_key(serial, key).await
+    }
+
+    /// Answers until `shutdown` is there, then ends what is being answered and closes all.
+    ///
+    /// # Errors
+    /// [`CmsError`] if the stores fail at the start.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), CmsError> {
+        let state = self.handle.state;
+        expect_known(&state).await?;
+        state.spawn(accept_loop(state.clone(), self.listener));
+        state.spawn(sweep(state.clone()));
+        shutdown.await;
+        tracing::info!("shutting down");
+        state.shutdown.cancel();
+        state.links.close_if(|_| true);
+        state.tasks.close();
+        if tokio::time::timeout(DRAIN, state.tasks.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!("some connections did not end in time");
+        }
+        Ok(())
+    }
+}
+
+/// Devices that were known before the start have time to come back before they are missed.
+async fn expect_known(state: &State) -> Result<(), CmsError> {
+    let mut query = easydarwin_core::registry::DeviceQuery::default();
+    loop {
+        let page = state.devices.list(&query).await?;
+        for device in page.items {
+            state.presence.expect(&device.serial, state.now()).await?;
+        }
+        match page.next {
+            Some(next) => query.cursor = Some(next),
+            None => return Ok(()),
+        }
+    }
+}
+
+/// One pass over everything that has a deadline.
+async fn sweep(state: Arc<State>) {
+    let mut tick = tokio::time::interval(SWEEP.min(state.config.node_lease / 3));
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = tick.tick() => {}
+            () = state.shutdown.cancelled() => return,
+        }
+        let now = state.now();
+        let idle = state.config.idle;
+        state
+            .links
+            .close_if(|link| now.since(link.last_heard()) >= idle);
+        nodes::sweep(&state).await;
+        match state.presence.sweep(now).await {
+            Ok(changed) => {
+                for transition in changed.iter().filter(|t| t.is_event()) {
+                    tracing::info!(
+                        serial = %transition.serial,
+                        state = transition.to.as_str(),
+                        cause = transition.cause.as_str(),
+                        "device's state changed"
+                    );
+                }
+            }
+            Err(error) => tracing::error!(%error, "presence could not be swept"),
+        }
+    }
+}
+
+/// A running CMS, for whoever embeds it.
+#[derive(Debug, Clone)]
+pub struct CmsHandle {
+    state: Arc<State>,
+}
+
+impl CmsHandle {
+    /// Lets a device in that proves this key (ED1), besides what it could prove before.
+    ///
+    /// # Errors
+    /// [`CmsError::Serial`], [`CmsError::Store`].
+    pub async fn provision_key(&self, serial: &str, key: &str) -> Result<(), CmsError> {
+        let verifier = login::DeviceKey::new(key, serial).verifier().clone();
+        self.provision(serial, "key", Secret::Key(verifier)).await
+    }
+
+    /// Lets an old device in that brings this token.
+    ///
+    /// # Errors
+    /// [`CmsError::Serial`], [`CmsError::Store`].
+    pub async fn provision_token(&self, serial: &str, token: &str) -> Result<(), CmsError> {
+        let digest = login::token_digest(&self.state.secrets.pepper, serial, token);
+        self.provision(serial, "token", Secret::Token(digest)).await
+    }
+
+    async fn provision(&self, serial: &str, id: &str, secret: Secret) -> Result<(), CmsError> {
+        check_serial(serial).map_err(|_| CmsError::Serial(serial.to_owned()))?;
+        let (devices, now) = (&self.state.devices, self.state.now());
+        if devices.get(serial).await?.is_none() {
+            devices.put(Device::new(serial, now)).await?;
+        }
+        let credential = Credential::new(id, secret, now);
+        devices.put_credential(serial, credential).await?;
+        Ok(())
+    }
+
+    /// The key that clients bring.
+    pub fn api_key(&self) -> &str {
+        &self.state.secrets.api_key
+    }
+
+    /// The key that media nodes prove.
+    pub fn join_key(&self) -> &str {
+        &self.state.secrets.join_key
+    }
+
+    /// Who is there.
+    pub fn presence(&self) -> Arc<dyn Presence> {
+        self.state.presence.clone()
+    }
+
+    /// Devices and their secrets.
+    pub fn devices(&self) -> Arc<dyn DeviceStore> {
+        self.state.devices.clone()
+    }
+
+    /// Media nodes and their streams.
+    pub fn nodes(&self) -> Arc<dyn NodeDirectory> {
+        self.state.directory.clone()
+    }
+}

@@ -1,0 +1,82 @@
+//! The program `easydarwin-cms`: a thin shell around the library.
+
+mod devices_file;
+mod run;
+mod secrets;
+mod settings;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use easydarwin_core::protocol::login::key_text;
+use easydarwin_core::registry::random_bytes;
+
+pub use settings::{DeviceSecret, LegacyText, PolicyText, Settings};
+
+/// Device access and management: cameras register here, clients ask here for devices and
+/// streams, media nodes join here
+#[derive(Debug, Parser)]
+#[command(
+    name = "easydarwin-cms",
+    version,
+    args_conflicts_with_subcommands = true,
+    after_long_help = EXAMPLES
+)]
+struct Cli {
+    /// TOML file with the same settings; keys are the flags' long names
+    #[arg(long, value_name = "FILE", env = "EASYDARWIN_CMS_CONFIG")]
+    config: Option<PathBuf>,
+
+    #[command(flatten)]
+    settings: Settings,
+
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Print a new key for a camera or for media nodes (256 random bits)
+    NewKey,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  One camera of ours, a media node, old clients on this machine:
+    KEY=$(easydarwin-cms new-key)
+    easydarwin-cms --data ./cms --device 001001000099=$KEY --legacy-clients 127.0.0.0/8
+    easydarwin --cms 127.0.0.1:10000 --join-key-file ./cms/join-key
+    easydarwin-camera --cms 127.0.0.1:10000 --serial 001001000099 --secret $KEY --source pattern
+    curl 'http://127.0.0.1:10000/api/v1/getdevicelist'
+
+  Old cameras, each with its token; clients bring the key:
+    easydarwin-cms --data ./cms --device-token 001001000098=123456
+    curl -H \"Authorization: Bearer $(cat ./cms/api-key)\" http://127.0.0.1:10000/api/v1/getdevicelist
+
+Settings come from flags, then from EASYDARWIN_CMS_* variables, then from the file of --config.
+Secrets are made at the first start and kept in the --data directory, readable by its owner only;
+without --data they are new at each start.
+One line on stdout says when the CMS is ready; logs go to stderr.
+SIGINT and SIGTERM end it.";
+
+/// Runs the program with the process's arguments.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.command {
+        Some(Command::NewKey) => new_key(),
+        None => run::run(cli.config.as_deref(), cli.settings),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("easydarwin-cms: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn new_key() -> Result<(), crate::CmsError> {
+    println!("{}", key_text(random_bytes()?));
+    Ok(())
+}

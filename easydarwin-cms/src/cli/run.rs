@@ -1,0 +1,112 @@
+//! From settings to a running CMS.
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::Path;
+
+use tracing_subscriber::EnvFilter;
+
+use super::devices_file::{self, Entry};
+use super::{Settings, secrets};
+use crate::{Cms, CmsError};
+
+pub(super) fn run(config: Option<&Path>, flags: Settings) -> Result<(), CmsError> {
+    let settings = match config {
+        Some(path) => flags.over(read_file(path)?),
+        None => flags,
+    };
+    log_to_stderr(settings.log.as_deref().unwrap_or("info"))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| CmsError::Config(format!("the runtime cannot be started: {e}")))?;
+    runtime.block_on(serve(settings))
+}
+
+fn read_file(path: &Path) -> Result<Settings, CmsError> {
+    let text = std::fs::read_to_string(path).map_err(|source| CmsError::File {
+        path: path.display().to_string(),
+        source,
+    })?;
+    toml::from_str(&text).map_err(|e| CmsError::Config(format!("{}: {e}", path.display())))
+}
+
+fn log_to_stderr(filter: &str) -> Result<(), CmsError> {
+    let filter = EnvFilter::try_new(filter)
+        .map_err(|e| CmsError::Config(format!("the log filter is wrong: {e}")))?;
+    // An error means that there is a subscriber already: the embedder's, which wins.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .try_init();
+    Ok(())
+}
+
+async fn serve(settings: Settings) -> Result<(), CmsError> {
+    let secrets = secrets::load(&settings)?;
+    if settings.data.is_none() && settings.api_key_file.is_none() {
+        if io::stderr().is_terminal() {
+            // Not through the log, which may be kept for ever.
+            eprintln!("API key of this run: {}", secrets.api_key);
+        } else {
+            tracing::warn!("the API key is new at each start and shown nowhere; give --data DIR");
+        }
+    }
+    let cms = Cms::builder(settings.to_config())
+        .secrets(secrets)
+        .build()
+        .await?;
+    for device in settings.device.iter().flatten() {
+        cms.handle()
+            .provision_key(&device.serial, &device.secret)
+            .await?;
+    }
+    for device in settings.device_token.iter().flatten() {
+        cms.handle()
+            .provision_token(&device.serial, &device.secret)
+            .await?;
+    }
+    if let Some(path) = &settings.devices {
+        for entry in devices_file::read(path)? {
+            match entry {
+                Entry::Key { serial, key } => cms.handle().provision_key(&serial, &key).await?,
+                Entry::Token { serial, token } => {
+                    cms.handle().provision_token(&serial, &token).await?;
+                }
+            }
+        }
+    }
+    let shutdown = shutdown_signal()
+        .map_err(|e| CmsError::Config(format!("signals cannot be caught: {e}")))?;
+    let address = cms.local_addr();
+    writeln!(
+        io::stdout(),
+        "easydarwin-cms ready: cms={address} page=http://{address}/"
+    )
+    .map_err(|e| CmsError::Config(format!("stdout cannot be written: {e}")))?;
+    cms.run(shutdown).await
+}
+
+/// Resolves when the process is asked to end. From this call on the signals no longer end it
+/// at once.
+#[cfg(unix)]
+fn shutdown_signal() -> io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+/// Resolves when the process is asked to end (Ctrl-C).
+#[cfg(windows)]
+fn shutdown_signal() -> io::Result<impl Future<Output = ()>> {
+    let mut interrupt = tokio::signal::windows::ctrl_c()?;
+    Ok(async move {
+        interrupt.recv().await;
+    })
+}

@@ -1,0 +1,283 @@
+//! What happens with a message of the lean loop.
+
+use std::sync::Arc;
+
+use easydarwin_core::protocol::{
+    Envelope, EnvelopeError, ErrorNum, FreeStream, MessageType, Register, RegisterAck,
+};
+use easydarwin_core::registry::Cause;
+
+use super::link::{Link, LinkClosed, SERVER};
+use super::protocol_loop::{Ended, Handled, Incoming, with_status};
+use crate::access::{Access, ClientHeaders, access_of};
+use crate::api::{self, Caller};
+use crate::devices::{self, Challenge, Registration, Session, store_snapshot};
+use crate::nodes::{self, NodeConn};
+use crate::state::State;
+
+/// What a connection has become.
+pub(super) struct ConnState {
+    link: Arc<Link>,
+    session: Option<Arc<Session>>,
+    challenge: Option<Challenge>,
+    node: NodeConn,
+    refusals: u32,
+}
+
+impl ConnState {
+    pub(super) fn new(link: Arc<Link>) -> Self {
+        Self {
+            link,
+            session: None,
+            challenge: None,
+            node: NodeConn::default(),
+            refusals: 0,
+        }
+    }
+
+    /// The largest message that this peer may send.
+    pub(super) fn max_body(&self, state: &State) -> usize {
+        if self.session.is_some() {
+            state.config.max_body_device
+        } else if self.node.joined().is_some() {
+            state.config.max_body_node
+        } else {
+            state.config.max_body_stranger
+        }
+    }
+
+    /// The connection has ended.
+    pub(super) async fn ended(self, state: &Arc<State>, why: Ended) {
+        state.talkers.connection_ended(self.link.id);
+        if let Some(node) = self.node.joined() {
+            nodes::left(state, node).await;
+        }
+        let Some(session) = self.session else {
+            return;
+        };
+        session.ended();
+        state.talkers.device_ended(&session.serial);
+        state.sessions.leave(&session);
+        let cause = match why {
+            Ended::ByPeer => Cause::ConnectionClosed,
+            Ended::ByUs => Cause::Closed,
+        };
+        tracing::info!(serial = %session.serial, peer = %self.link.peer, cause = cause.as_str(), "device's connection ended");
+        let released = state.presence.release(&session.lease, cause, state.now());
+        if let Err(error) = released.await {
+            tracing::error!(serial = %session.serial, %error, "the lease could not be released");
+        }
+    }
+}
+
+pub(super) async fn handle(state: &Arc<State>, conn: &mut ConnState, message: Incoming) -> Handled {
+    match message {
+        Incoming::Rest { target, headers } => rest(state, conn, target, &headers).await,
+        Incoming::Json { message, headers } => match message {
+            Ok(message) => json(state, conn, message, &headers).await,
+            Err(error) => malformed(conn, &error).await,
+        },
+    }
+}
+
+async fn malformed(conn: &ConnState, error: &EnvelopeError) -> Handled {
+    let mut answer = Envelope::answer(MessageType::Exception, "1", ErrorNum::BAD_REQUEST);
+    answer.body.set("Reason", error.to_string());
+    conn.link
+        .answer(&with_status(&answer, "400 Bad Request"))
+        .await?;
+    Err(LinkClosed)
+}
+
+async fn rest(
+    state: &Arc<State>,
+    conn: &ConnState,
+    target: String,
+    headers: &ClientHeaders,
+) -> Handled {
+    let caller = caller(state, conn, headers);
+    let link = conn.link.clone();
+    if conn.session.is_none() {
+        let answer = api::rest(state, &caller, &target).await;
+        return link.answer(&in_http(&answer, headers)).await;
+    }
+    // The answer may need one of this very device.
+    let (state_, browser) = (state.clone(), headers.clone());
+    state.spawn(async move {
+        let answer = api::rest(&state_, &caller, &target).await;
+        let _ = link.send_bytes(&in_http(&answer, &browser));
+    });
+    Ok(())
+}
+
+fn in_http(answer: &api::Answer, headers: &ClientHeaders) -> Vec<u8> {
+    let json = answer.envelope.to_json();
+    format!(
+        "HTTP/1.1 {} {}\r\nServer: {SERVER}\r\nAccess-Control-Allow-Origin: *\r\nContent-Type: {}\r\nContent-Length: {}\r\n\r\n{json}",
+        answer.status,
+        answer.reason(),
+        api::content_type(headers),
+        json.len()
+    )
+    .into_bytes()
+}
+
+fn caller(state: &State, conn: &ConnState, headers: &ClientHeaders) -> Caller {
+    Caller {
+        connection: conn.link.id,
+        peer: conn.link.peer,
+        local: conn.link.local,
+        host: headers.host.clone(),
+        access: access_of(
+            &state.config,
+            &state.secrets.api_key,
+            conn.link.peer.ip(),
+            headers,
+        ),
+    }
+}
+
+async fn json(
+    state: &Arc<State>,
+    conn: &mut ConnState,
+    message: Envelope,
+    headers: &ClientHeaders,
+) -> Handled {
+    let Some(kind) = message.kind() else {
+        return unknown(conn, &message).await;
+    };
+    match kind {
+        MessageType::RegisterReq => register(state, conn, &message).await,
+        MessageType::PostSnapReq => {
+            renew(state, conn).await;
+            let answer = store_snapshot(state, conn.session.as_deref(), &message);
+            conn.link.send(&answer)
+        }
+        MessageType::PushStreamAck
+        | MessageType::StopStreamAck
+        | MessageType::ControlPtzAck
+        | MessageType::ControlPresetAck
+        | MessageType::ControlTalkbackAck => {
+            renew(state, conn).await;
+            match &conn.session {
+                Some(session) => session.answered(message),
+                // The original sends the ack's own name back.
+                None => {
+                    let cseq = message.cseq();
+                    let answer = Envelope::answer(kind, &cseq, ErrorNum::UNAUTHORIZED);
+                    conn.link.send(&answer)?;
+                }
+            }
+            Ok(())
+        }
+        MessageType::FreeStreamReq => free_stream(state, conn, &message, headers).await,
+        MessageType::NodeJoinReq
+        | MessageType::NodeReport
+        | MessageType::NodeEvent
+        | MessageType::NodeDemandReq
+        | MessageType::NodeGrantAck
+        | MessageType::NodeCloseAck => {
+            nodes::handle(state, &conn.link, &mut conn.node, kind, message).await
+        }
+        MessageType::DeviceListReq
+        | MessageType::DeviceInfoReq
+        | MessageType::TalkbackControlReq => {
+            let answer = api::json(state, &caller(state, conn, headers), kind, &message).await;
+            conn.link.answer(&answer.to_response(SERVER)).await
+        }
+        _ => unknown(conn, &message).await,
+    }
+}
+
+/// Any message of a device is life.
+async fn renew(state: &State, conn: &ConnState) {
+    if let Some(session) = &conn.session
+        && state
+            .presence
+            .renew(&session.lease, state.now())
+            .await
+            .is_err()
+    {
+        conn.link.close();
+    }
+}
+
+async fn unknown(conn: &ConnState, message: &Envelope) -> Handled {
+    let mut answer = Envelope::answer(
+        MessageType::Exception,
+        &message.cseq(),
+        ErrorNum::NOT_IMPLEMENTED,
+    );
+    let name: String = message
+        .header
+        .text_or_empty("MessageType")
+        .chars()
+        .take(64)
+        .collect();
+    answer
+        .body
+        .set("Reason", format!("the message {name:?} is not known"));
+    let bytes = with_status(&answer, "501 Not Implemented");
+    conn.link.answer(&bytes).await
+}
+
+async fn register(state: &Arc<State>, conn: &mut ConnState, message: &Envelope) -> Handled {
+    let cseq = message.cseq();
+    let register = match Register::from_envelope(message) {
+        Ok(register) => register,
+        Err(error) => {
+            let mut ack = RegisterAck::new("", ErrorNum::BAD_REQUEST).to_envelope(&cseq);
+            ack.body.set("Reason", error.to_string());
+            return conn.link.send(&ack);
+        }
+    };
+    if let Some(session) = &conn.session {
+        let (ack, go_on) = devices::keep_alive(state, session, &register).await;
+        conn.link.send(&ack.to_envelope(&cseq))?;
+        return if go_on { Ok(()) } else { Err(LinkClosed) };
+    }
+    let challenge = conn.challenge.take();
+    match devices::register(state, &conn.link, challenge, &register).await {
+        Registration::In(session, ack) => {
+            conn.session = Some(session);
+            conn.link.send(&ack.to_envelope(&cseq))
+        }
+        Registration::Challenged(challenge, ack) => {
+            conn.challenge = Some(challenge);
+            conn.link.send(&ack.to_envelope(&cseq))
+        }
+        Registration::Refused(ack) => {
+            conn.refusals = conn.refusals.saturating_add(1);
+            let delay = state.config.refusal_delay * conn.refusals.min(5);
+            tokio::select! {
+                () = tokio::time::sleep(delay) => {}
+                () = state.shutdown.cancelled() => return Err(LinkClosed),
+            }
+            conn.link.send(&ack.to_envelope(&cseq))
+        }
+    }
+}
+
+/// From a joined node, or from an old media server in a trusted network.
+async fn free_stream(
+    state: &Arc<State>,
+    conn: &ConnState,
+    message: &Envelope,
+    headers: &ClientHeaders,
+) -> Handled {
+    let trusted =
+        conn.node.joined().is_some() || caller(state, conn, headers).access == Access::Control;
+    let answer = if trusted {
+        api::free_stream(state, message).await
+    } else {
+        Envelope::answer(
+            MessageType::FreeStreamAck,
+            &message.cseq(),
+            ErrorNum::UNAUTHORIZED,
+        )
+    };
+    if let Ok(free) = FreeStream::from_envelope(message) {
+        tracing::debug!(stream = %free.stream, peer = %conn.link.peer, "nobody watches any more");
+    }
+    conn.link.send(&answer)
+}

@@ -1,0 +1,173 @@
+//! One connection of the lean loop: a socket that everybody may write to.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use easydarwin_core::protocol::{Envelope, FrameLimits};
+use easydarwin_core::registry::UnixMillis;
+use parking_lot::Mutex;
+use thiserror::Error;
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+
+/// What we are called in `Server:`.
+pub(crate) const SERVER: &str = concat!("EasyDarwin-CMS/", env!("CARGO_PKG_VERSION"));
+
+/// Most bytes that may wait for a peer that does not read; beyond, the connection is closed.
+const OUT_LIMIT: usize = 64 * 1024;
+
+/// The connection is gone, or the peer does not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("the connection is closed")]
+pub(crate) struct LinkClosed;
+
+/// A connection. Messages are written at once by whoever sends them; only what the kernel does
+/// not take waits here, and is written by the connection's own task.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) id: u64,
+    pub(crate) peer: SocketAddr,
+    pub(crate) local: SocketAddr,
+    pub(crate) stream: TcpStream,
+    pub(crate) wake: Notify,
+    out: Mutex<Out>,
+    closing: AtomicBool,
+    heard: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Out {
+    waiting: Vec<u8>,
+    /// A long answer is being written piece by piece; everything else has to wait for its end.
+    in_answer: bool,
+}
+
+impl Link {
+    pub(crate) fn new(
+        id: u64,
+        stream: TcpStream,
+        peer: SocketAddr,
+        local: SocketAddr,
+        now: UnixMillis,
+    ) -> Self {
+        Self {
+            id,
+            peer,
+            local,
+            stream,
+            wake: Notify::new(),
+            out: Mutex::default(),
+            closing: AtomicBool::new(false),
+            heard: AtomicU64::new(now.0),
+        }
+    }
+
+    pub(crate) fn heard_at(&self, now: UnixMillis) {
+        self.heard.store(now.0, Ordering::Relaxed);
+    }
+
+    pub(crate) fn last_heard(&self) -> UnixMillis {
+        UnixMillis(self.heard.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn close(&self) {
+        self.closing.store(true, Ordering::Relaxed);
+        self.wake.notify_one();
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Relaxed)
+    }
+
+    /// Whether the connection's task should wait for the socket to take more.
+    pub(crate) fn wants_write(&self) -> bool {
+        !self.out.lock().waiting.is_empty()
+    }
+
+    /// Sends a short message: to a device, to a node.
+    pub(crate) fn send(&self, message: &Envelope) -> Result<(), LinkClosed> {
+        self.send_bytes(&message.to_response(SERVER))
+    }
+
+    pub(crate) fn send_bytes(&self, bytes: &[u8]) -> Result<(), LinkClosed> {
+        if self.is_closing() {
+            return Err(LinkClosed);
+        }
+        let mut out = self.out.lock();
+        let mut rest = bytes;
+        if out.waiting.is_empty() && !out.in_answer {
+            let taken = self.try_write(rest)?;
+            rest = rest.get(taken..).unwrap_or_default();
+        }
+        if rest.is_empty() {
+            return Ok(());
+        }
+        if out.waiting.len().saturating_add(rest.len()) > OUT_LIMIT {
+            drop(out);
+            self.close();
+            return Err(LinkClosed);
+        }
+        out.waiting.extend_from_slice(rest);
+        self.wake.notify_one();
+        Ok(())
+    }
+
+    /// Writes what waits, as far as the kernel takes it.
+    pub(crate) fn flush(&self) -> Result<(), LinkClosed> {
+        let mut out = self.out.lock();
+        if out.in_answer || out.waiting.is_empty() {
+            return Ok(());
+        }
+        let taken = self.try_write(&out.waiting)?;
+        out.waiting.drain(..taken);
+        if out.waiting.is_empty() {
+            out.waiting = Vec::new();
+        }
+        Ok(())
+    }
+
+    /// Writes an answer of any length, waiting for the peer. Only for the connection's own task.
+    pub(crate) async fn answer(&self, bytes: &[u8]) -> Result<(), LinkClosed> {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            if self.is_closing() {
+                return Err(LinkClosed);
+            }
+            self.flush()?;
+            {
+                let mut out = self.out.lock();
+                if out.waiting.is_empty() || out.in_answer {
+                    let taken = self.try_write(rest)?;
+                    rest = rest.get(taken..).unwrap_or_default();
+                    out.in_answer = !rest.is_empty();
+                }
+            }
+            if !rest.is_empty() {
+                tokio::select! {
+                    ready = self.stream.writable() => ready.map_err(|_| LinkClosed)?,
+                    () = self.wake.notified() => {}
+                }
+            }
+        }
+        self.flush()
+    }
+
+    fn try_write(&self, bytes: &[u8]) -> Result<usize, LinkClosed> {
+        match self.stream.try_write(bytes) {
+            Ok(taken) => Ok(taken),
+            Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => Ok(0),
+            Err(_) => {
+                self.close();
+                Err(LinkClosed)
+            }
+        }
+    }
+}
+
+/// Limits on messages by what is known of the peer.
+pub(crate) fn limits(body: usize) -> FrameLimits {
+    FrameLimits {
+        body,
+        ..FrameLimits::default()
+    }
+}

@@ -1,0 +1,132 @@
+//! The one port.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::link::Link;
+use super::protocol_loop;
+use super::sniff::{Owner, owner_of};
+use crate::error::CmsError;
+use crate::http;
+use crate::state::State;
+
+/// Connections that the kernel keeps for us. All devices of a site come back at once after a
+/// restart; what does not fit here costs each of them a second or more.
+const BACKLOG: i32 = 4096;
+
+/// Longest first line for which a connection's owner is looked for.
+const FIRST_LINE: usize = 8 * 1024;
+
+pub(crate) fn bind(address: SocketAddr) -> Result<TcpListener, CmsError> {
+    listen(address).map_err(|source| CmsError::Listen { address, source })
+}
+
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// Accepts until the shutdown.
+pub(crate) async fn accept_loop(state: Arc<State>, listener: TcpListener) {
+    let open = Arc::new(AtomicUsize::new(0));
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = state.shutdown.cancelled() => return,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of descriptors, or the peer is gone already: neither is a reason to stop.
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        let Some(permit) = Permit::take(&open, state.config.max_connections) else {
+            tracing::warn!(%peer, "connection refused: the limit of connections is reached");
+            continue;
+        };
+        let state = state.clone();
+        state.clone().tasks.spawn(async move {
+            serve(state, stream, peer).await;
+            drop(permit);
+        });
+    }
+}
+
+struct Permit(Arc<AtomicUsize>);
+
+impl Permit {
+    fn take(open: &Arc<AtomicUsize>, limit: usize) -> Option<Self> {
+        let permit = Self(open.clone());
+        (open.fetch_add(1, Ordering::Relaxed) < limit).then_some(permit)
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+async fn serve(state: Arc<State>, stream: TcpStream, peer: SocketAddr) {
+    let Ok(local) = stream.local_addr() else {
+        return;
+    };
+    // Messages are small and answered one by one.
+    let _ = stream.set_nodelay(true);
+    let first = tokio::select! {
+        first = tokio::time::timeout(state.config.idle, first_line(&stream)) => first,
+        () = state.shutdown.cancelled() => return,
+    };
+    let Ok(Some((owner, bytes))) = first else {
+        return;
+    };
+    match owner {
+        Owner::Protocol => {
+            let id = state.links.next_id();
+            let link = Arc::new(Link::new(id, stream, peer, local, state.now()));
+            state.links.insert(link.clone());
+            protocol_loop::run(&state, link, bytes).await;
+            state.links.remove(id);
+        }
+        Owner::Http => http::serve(state, stream, bytes, peer, local).await,
+        Owner::Tls | Owner::Unknown => {
+            tracing::debug!(%peer, "no TLS on this port");
+        }
+    }
+}
+
+/// Reads until the first line is there. `None`: the peer is gone.
+async fn first_line(stream: &TcpStream) -> Option<(Owner, Vec<u8>)> {
+    let mut bytes = Vec::new();
+    loop {
+        stream.readable().await.ok()?;
+        let mut piece = [0; 2048];
+        let len = match stream.try_read(&mut piece) {
+            Ok(0) => return None,
+            Ok(len) => len,
+            Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => continue,
+            Err(_) => return None,
+        };
+        bytes.extend_from_slice(piece.get(..len)?);
+        match owner_of(&bytes) {
+            Owner::Unknown if bytes.len() < FIRST_LINE => {}
+            Owner::Unknown => return Some((Owner::Protocol, bytes)),
+            owner => return Some((owner, bytes)),
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! Connections: which loop owns one, and the lean loop for devices, media nodes and old clients
+//! that mix REST and JSON.
+
+mod dispatch;
+mod link;
+mod listener;
+mod protocol_loop;
+mod sniff;
+
+pub(crate) use link::{Link, LinkClosed, SERVER};
+pub(crate) use listener::{accept_loop, bind};

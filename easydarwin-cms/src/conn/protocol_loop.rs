@@ -1,0 +1,218 @@
+//! The loop of a device's (node's, old client's) connection. While nothing comes it holds no
+//! buffer: bytes are read into a scratch buffer of the thread, and only an incomplete message
+//! is kept.
+
+use std::cell::RefCell;
+use std::io;
+use std::sync::Arc;
+
+use easydarwin_core::protocol::{
+    Envelope, EnvelopeError, ErrorNum, Frame, FrameDecoder, FrameError, MessageType, StartLine,
+};
+use tokio::io::Interest;
+
+use super::dispatch::{self, ConnState};
+use super::link::{Link, LinkClosed, SERVER, limits};
+use crate::access::ClientHeaders;
+use crate::state::State;
+
+/// Bytes read at once.
+const SCRATCH: usize = 64 * 1024;
+
+thread_local! {
+    static SCRATCH_BUF: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH]);
+}
+
+/// A message, out of its buffer.
+pub(super) enum Incoming {
+    /// Dispatched by its JSON.
+    Json {
+        message: Result<Envelope, EnvelopeError>,
+        headers: Box<ClientHeaders>,
+    },
+    /// An old client's REST call on the same connection.
+    Rest {
+        target: String,
+        headers: Box<ClientHeaders>,
+    },
+}
+
+enum Next {
+    Message(Incoming),
+    Nothing,
+    End,
+    Bad(FrameError),
+}
+
+struct Input {
+    decoder: FrameDecoder,
+    pending: Vec<u8>,
+}
+
+pub(super) async fn run(state: &Arc<State>, link: Arc<Link>, first: Vec<u8>) {
+    let mut conn = ConnState::new(link.clone());
+    let mut input = Input {
+        decoder: FrameDecoder::new(limits(state.config.max_body_stranger)),
+        pending: first,
+    };
+    let why = serve(state, &link, &mut conn, &mut input).await;
+    link.close();
+    conn.ended(state, why).await;
+}
+
+/// How a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ended {
+    ByPeer,
+    ByUs,
+}
+
+async fn serve(
+    state: &Arc<State>,
+    link: &Arc<Link>,
+    conn: &mut ConnState,
+    input: &mut Input,
+) -> Ended {
+    loop {
+        // What came along with the last message, before anything new is read.
+        loop {
+            input.decoder.set_limits(limits(conn.max_body(state)));
+            match input.take() {
+                Next::Message(message) => {
+                    link.heard_at(state.now());
+                    if dispatch::handle(state, conn, message).await.is_err() {
+                        return Ended::ByUs;
+                    }
+                }
+                Next::Bad(error) => return refuse(link, error).await,
+                Next::Nothing | Next::End => break,
+            }
+            if link.is_closing() {
+                return Ended::ByUs;
+            }
+        }
+        let next = tokio::select! {
+            ready = link.stream.ready(interest(link)) => match ready {
+                Ok(ready) if ready.is_readable() => input.read(link),
+                Ok(_) => Next::Nothing,
+                Err(_) => Next::End,
+            },
+            () = link.wake.notified() => Next::Nothing,
+        };
+        if link.is_closing() || link.flush().is_err() {
+            return Ended::ByUs;
+        }
+        match next {
+            Next::Nothing => {}
+            Next::End => return Ended::ByPeer,
+            Next::Bad(error) => return refuse(link, error).await,
+            Next::Message(message) => {
+                link.heard_at(state.now());
+                if dispatch::handle(state, conn, message).await.is_err() {
+                    return Ended::ByUs;
+                }
+            }
+        }
+    }
+}
+
+fn interest(link: &Link) -> Interest {
+    if link.wants_write() {
+        Interest::READABLE | Interest::WRITABLE
+    } else {
+        Interest::READABLE
+    }
+}
+
+impl Input {
+    /// Reads once and takes the first message, if it is whole.
+    fn read(&mut self, link: &Link) -> Next {
+        SCRATCH_BUF.with_borrow_mut(|scratch| {
+            let len = match link.stream.try_read(scratch) {
+                Ok(0) => return Next::End,
+                Ok(len) => len,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Next::Nothing,
+                Err(_) => return Next::End,
+            };
+            let bytes = scratch.get(..len).unwrap_or_default();
+            if !self.pending.is_empty() {
+                self.pending.extend_from_slice(bytes);
+                return self.take();
+            }
+            match self.decoder.decode(bytes) {
+                Err(error) => Next::Bad(error),
+                Ok(Some(frame)) => {
+                    let rest = bytes.get(frame.consumed..).unwrap_or_default();
+                    self.pending.extend_from_slice(rest);
+                    Next::Message(incoming(&frame))
+                }
+                Ok(None) => {
+                    self.pending.extend_from_slice(bytes);
+                    Next::Nothing
+                }
+            }
+        })
+    }
+
+    /// Takes the next message out of what was kept.
+    fn take(&mut self) -> Next {
+        if self.pending.is_empty() {
+            return Next::Nothing;
+        }
+        match self.decoder.decode(&self.pending) {
+            Err(error) => Next::Bad(error),
+            Ok(None) => Next::Nothing,
+            Ok(Some(frame)) => {
+                let message = incoming(&frame);
+                let consumed = frame.consumed;
+                self.pending.drain(..consumed);
+                if self.pending.is_empty() {
+                    self.pending = Vec::new();
+                }
+                Next::Message(message)
+            }
+        }
+    }
+}
+
+fn incoming(frame: &Frame<'_>) -> Incoming {
+    let headers = Box::new(ClientHeaders::read(|name| frame.header(name)));
+    match frame.start {
+        StartLine::Request { .. } if !frame.start.is_root() => Incoming::Rest {
+            target: frame.start.path_and_query().to_owned(),
+            headers,
+        },
+        _ => Incoming::Json {
+            message: Envelope::parse(frame.body),
+            headers,
+        },
+    }
+}
+
+/// Says what is wrong with the framing; the connection cannot go on.
+async fn refuse(link: &Link, error: FrameError) -> Ended {
+    tracing::debug!(peer = %link.peer, %error, "connection closed");
+    let mut answer = Envelope::answer(MessageType::Exception, "1", ErrorNum::BAD_REQUEST);
+    answer.body.set("Reason", error.to_string());
+    let status = match error.status() {
+        413 => "413 Content Too Large",
+        431 => "431 Request Header Fields Too Large",
+        501 => "501 Not Implemented",
+        _ => "400 Bad Request",
+    };
+    let _ = link.answer(&with_status(&answer, status)).await;
+    Ended::ByUs
+}
+
+/// A JSON answer under another HTTP status than 200.
+pub(super) fn with_status(answer: &Envelope, status: &str) -> Vec<u8> {
+    let json = answer.to_json();
+    format!(
+        "HTTP/1.1 {status}\r\nServer: {SERVER}\r\nAccess-Control-Allow-Origin: *\r\nContent-Length: {}\r\n\r\n{json}",
+        json.len()
+    )
+    .into_bytes()
+}
+
+/// A message that ends the connection after its answer.
+pub(super) type Handled = Result<(), LinkClosed>;

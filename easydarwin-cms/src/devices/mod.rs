@@ -1,0 +1,13 @@
+//! Devices: who is registered, how they prove who they are, their snapshots.
+
+mod pending;
+mod register;
+mod session;
+mod snapshot;
+mod talk;
+
+pub(crate) use pending::PendingDevices;
+pub(crate) use register::{Challenge, Registration, keep_alive, register};
+pub(crate) use session::{AckError, DeviceInfo, Session, Sessions};
+pub(crate) use snapshot::{Snapshots, store_snapshot};
+pub(crate) use talk::TalkLocks;

@@ -1,0 +1,317 @@
+//! Register: who is let in.
+
+use std::sync::Arc;
+
+use easydarwin_core::protocol::{ErrorNum, Ext, Extension, Register, RegisterAck, login};
+use easydarwin_core::registry::{
+    Credential, Device, DeviceChannel, PresenceError, Secret, StoreError, random_bytes,
+};
+use subtle::ConstantTimeEq as _;
+
+use super::session::{DeviceInfo, Session};
+use crate::config::Policy;
+use crate::conn::Link;
+use crate::state::State;
+
+/// A challenge that a device has still to answer. It counts once.
+#[derive(Debug, Clone)]
+pub(crate) struct Challenge {
+    serial: String,
+    client_nonce: String,
+    nonce: String,
+}
+
+/// What came of a register.
+pub(crate) enum Registration {
+    /// Let in: the new session.
+    In(Arc<Session>, RegisterAck),
+    /// The first half of ED1.
+    Challenged(Challenge, RegisterAck),
+    /// Not let in. The answer is delayed, so that guessing is slow.
+    Refused(RegisterAck),
+}
+
+/// Longest nonce of a device.
+const MAX_NONCE: usize = 128;
+
+/// How a device proved who it is.
+enum Proven {
+    ByKey { server_proof: String },
+    ByToken([u8; 32]),
+    NotAsked { token: Option<[u8; 32]> },
+}
+
+/// A register on a connection that holds no lease yet.
+pub(crate) async fn register(
+    state: &State,
+    link: &Arc<Link>,
+    challenge: Option<Challenge>,
+    register: &Register,
+) -> Registration {
+    match decide(state, link, challenge, register).await {
+        Ok(registration) => registration,
+        Err(error) => {
+            tracing::error!(serial = %register.serial, %error, "register failed");
+            Registration::Refused(RegisterAck::new(
+                register.serial.as_str(),
+                ErrorNum::UNAVAILABLE,
+            ))
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Presence(#[from] PresenceError),
+    #[error(transparent)]
+    Random(#[from] easydarwin_core::registry::TokenError),
+}
+
+async fn decide(
+    state: &State,
+    link: &Arc<Link>,
+    challenge: Option<Challenge>,
+    register: &Register,
+) -> Result<Registration, Failure> {
+    let serial = register.serial.as_str();
+    let known = state.devices.get(serial).await?;
+    let credentials: Vec<Credential> = state
+        .devices
+        .credentials(serial)
+        .await?
+        .into_iter()
+        .filter(|credential| credential.revoked.is_none())
+        .collect();
+    if known.as_ref().is_some_and(|device| !device.enabled) {
+        return Ok(refused(state, link, register, ErrorNum::FORBIDDEN));
+    }
+    let proven = if register.auth.as_deref() == Some(login::ED1) {
+        match by_key(state, challenge, register, &credentials)? {
+            KeyStep::Proven(proven) => Some(proven),
+            KeyStep::Challenge(challenge) => {
+                let mut ack = RegisterAck::new(serial, ErrorNum::UNAUTHORIZED);
+                ack.nonce = Some(challenge.nonce.clone());
+                ack.ext = our_ext();
+                return Ok(Registration::Challenged(challenge, ack));
+            }
+            KeyStep::Refused => None,
+        }
+    } else {
+        by_token(state, register, &credentials, known.is_some()).await?
+    };
+    let Some(proven) = proven else {
+        return Ok(refused(state, link, register, ErrorNum::UNAUTHORIZED));
+    };
+
+    let now = state.now();
+    let info = DeviceInfo::of(register);
+    remember(state, serial, &info, known).await?;
+    let acquired = state.presence.acquire(serial, now).await?;
+    let token = match &proven {
+        Proven::ByToken(digest) => Some(*digest),
+        Proven::NotAsked { token } => *token,
+        Proven::ByKey { .. } => None,
+    };
+    let session = Arc::new(Session::new(acquired.lease, link.clone(), token, info));
+    match state.sessions.enter(session.clone()) {
+        Ok(Some(old)) => {
+            tracing::info!(serial, old = %old.link.peer, new = %link.peer, "device taken over by a newer connection");
+            state.talkers.device_ended(serial);
+            old.ended();
+            old.link.close();
+        }
+        Ok(None) => tracing::info!(serial, peer = %link.peer, "device registered"),
+        // Another connection of the same device was faster by a hair and is the newer one.
+        Err(()) => return Ok(refused(state, link, register, ErrorNum::CONFLICT)),
+    }
+    let mut ack = RegisterAck::new(serial, ErrorNum::OK);
+    if !register.ext.is_empty() || register.auth.is_some() {
+        ack.time_ms = Some(now.0);
+        ack.generation = Some(session.lease.generation);
+        ack.keep_alive_s = Some(state.config.keep_alive.as_secs().max(1));
+        ack.ext = our_ext();
+    }
+    if let Proven::ByKey { server_proof } = proven {
+        ack.server_proof = Some(server_proof);
+    }
+    Ok(Registration::In(session, ack))
+}
+
+/// What we can do beyond the old protocol.
+fn our_ext() -> Ext {
+    Ext::of(&[Extension::Auth, Extension::Token])
+}
+
+fn refused(state: &State, link: &Link, register: &Register, error: ErrorNum) -> Registration {
+    let serial = register.serial.as_str();
+    tracing::warn!(serial, peer = %link.peer, %error, "register refused");
+    state.pending.note(serial, link.peer.ip(), state.now());
+    Registration::Refused(RegisterAck::new(serial, error))
+}
+
+enum KeyStep {
+    Proven(Proven),
+    Challenge(Challenge),
+    Refused,
+}
+
+fn by_key(
+    state: &State,
+    challenge: Option<Challenge>,
+    register: &Register,
+    credentials: &[Credential],
+) -> Result<KeyStep, Failure> {
+    let Some(client_nonce) = register
+        .client_nonce
+        .as_deref()
+        .filter(|nonce| nonce.len() <= MAX_NONCE)
+    else {
+        return Ok(KeyStep::Refused);
+    };
+    let serial = register.serial.as_str();
+    if state.config.policy == Policy::Open && credentials.is_empty() {
+        // There is nothing to check, and nothing to prove: no ServerProof.
+        return Ok(KeyStep::Proven(Proven::NotAsked { token: None }));
+    }
+    let Some(proof) = register.proof.as_deref() else {
+        // Unknown serials are challenged, too, so that nobody learns which ones exist.
+        return Ok(KeyStep::Challenge(Challenge {
+            serial: serial.to_owned(),
+            client_nonce: client_nonce.to_owned(),
+            nonce: login::nonce(random_bytes()?),
+        }));
+    };
+    let Some(challenge) =
+        challenge.filter(|c| c.serial == serial && c.client_nonce == client_nonce)
+    else {
+        return Ok(KeyStep::Refused);
+    };
+    for credential in credentials {
+        if let Secret::Key(verifier) = &credential.secret
+            && verifier.check(serial, client_nonce, &challenge.nonce, proof)
+        {
+            let server_proof = verifier.server_proof(serial, client_nonce, &challenge.nonce);
+            return Ok(KeyStep::Proven(Proven::ByKey { server_proof }));
+        }
+    }
+    Ok(KeyStep::Refused)
+}
+
+async fn by_token(
+    state: &State,
+    register: &Register,
+    credentials: &[Credential],
+    known: bool,
+) -> Result<Option<Proven>, Failure> {
+    let serial = register.serial.as_str();
+    let digest = register
+        .token
+        .as_deref()
+        .map(|token| login::token_digest(&state.secrets.pepper, serial, token));
+    if credentials.is_empty() && state.config.policy == Policy::Open {
+        return Ok(Some(Proven::NotAsked { token: digest }));
+    }
+    let Some(digest) = digest else {
+        return Ok(None);
+    };
+    let has_key = credentials
+        .iter()
+        .any(|credential| matches!(credential.secret, Secret::Key(_)));
+    // Plain text must not open what a key guards.
+    if has_key && !state.config.plain_ok {
+        return Ok(None);
+    }
+    let fits = credentials.iter().any(|credential| {
+        matches!(&credential.secret, Secret::Token(stored) if stored.ct_eq(&digest).into())
+    });
+    if fits {
+        return Ok(Some(Proven::ByToken(digest)));
+    }
+    let adopt = state.config.policy == Policy::Adopt
+        && !known
+        && register.token.as_deref().is_some_and(|t| !t.is_empty());
+    if !adopt {
+        return Ok(None);
+    }
+    let now = state.now();
+    state.devices.put(Device::new(serial, now)).await?;
+    let credential = Credential::new("adopted", Secret::Token(digest), now);
+    state.devices.put_credential(serial, credential).await?;
+    tracing::info!(
+        serial,
+        "unknown device adopted with the token that it brought"
+    );
+    Ok(Some(Proven::ByToken(digest)))
+}
+
+/// Writes down what a device says of itself, if it is new.
+pub(crate) async fn remember(
+    state: &State,
+    serial: &str,
+    info: &DeviceInfo,
+    known: Option<Device>,
+) -> Result<(), StoreError> {
+    let mut device = known
+        .clone()
+        .unwrap_or_else(|| Device::new(serial, state.now()));
+    device.name.clone_from(&info.name);
+    device.tag.clone_from(&info.tag);
+    info.app_type.as_str().clone_into(&mut device.app_type);
+    device.terminal_type.clone_from(&info.terminal);
+    device.channels = info
+        .channels
+        .iter()
+        .map(|channel| DeviceChannel {
+            channel: channel.channel,
+            name: channel.name.clone(),
+            online: channel.online,
+        })
+        .collect();
+    if known.as_ref() == Some(&device) {
+        return Ok(());
+    }
+    state.devices.put(device).await
+}
+
+/// A register on a connection that holds a lease: the keep-alive. Returns the answer, and
+/// whether the connection may go on.
+pub(crate) async fn keep_alive(
+    state: &State,
+    session: &Arc<Session>,
+    register: &Register,
+) -> (RegisterAck, bool) {
+    let serial = register.serial.as_str();
+    if *serial != *session.serial {
+        // One connection speaks for one device.
+        return (RegisterAck::new(serial, ErrorNum::BAD_REQUEST), true);
+    }
+    if let (Some(digest), Some(token)) = (&session.token, register.token.as_deref()) {
+        let other = login::token_digest(&state.secrets.pepper, serial, token);
+        if !bool::from(digest.ct_eq(&other)) {
+            tracing::warn!(serial, peer = %session.link.peer, "another token on a living connection refused");
+            return (RegisterAck::new(serial, ErrorNum::UNAUTHORIZED), true);
+        }
+    }
+    let now = state.now();
+    if state.presence.renew(&session.lease, now).await.is_err() {
+        return (RegisterAck::new(serial, ErrorNum::CONFLICT), false);
+    }
+    let info = DeviceInfo::of(register);
+    if info != *session.info() {
+        *session.info.write() = Arc::new(info.clone());
+        let known = state.devices.get(serial).await.ok().flatten();
+        if let Err(error) = remember(state, serial, &info, known).await {
+            tracing::error!(serial, %error, "what the device says of itself could not be stored");
+        }
+    }
+    let mut ack = RegisterAck::new(serial, ErrorNum::OK);
+    if !register.ext.is_empty() || register.auth.is_some() {
+        ack.time_ms = Some(now.0);
+        ack.generation = Some(session.lease.generation);
+        ack.keep_alive_s = Some(state.config.keep_alive.as_secs().max(1));
+    }
+    (ack, true)
+}

@@ -1,0 +1,65 @@
+//! HTTP for browsers and other clients: the page, snapshots, REST.
+
+mod page;
+mod rewind;
+mod routes;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+
+use crate::state::State;
+use rewind::Rewind;
+
+/// Longest head of an HTTP request.
+const MAX_HEAD: usize = 64 * 1024;
+
+/// How long an HTTP client may take for the head of its next request.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(90);
+
+/// Serves a connection whose first bytes, already read, are HTTP.
+pub(crate) async fn serve(
+    state: Arc<State>,
+    stream: TcpStream,
+    first: Vec<u8>,
+    peer: SocketAddr,
+    local: SocketAddr,
+) {
+    let connection = state.links.next_id();
+    let service = {
+        let state = state.clone();
+        service_fn(move |request| {
+            let state = state.clone();
+            async move {
+                Ok::<_, std::convert::Infallible>(
+                    routes::route(&state, connection, peer, local, request).await,
+                )
+            }
+        })
+    };
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(MAX_HEAD)
+        // Old clients look for `Content-Length` in this very case.
+        .title_case_headers(true)
+        .serve_connection(TokioIo::new(Rewind::new(first, stream)), service);
+    tokio::pin!(served);
+    let result = tokio::select! {
+        result = served.as_mut() => result,
+        () = state.shutdown.cancelled() => {
+            // What is being answered is finished, nothing new is taken.
+            served.as_mut().graceful_shutdown();
+            served.await
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(%peer, %error, "HTTP connection ended");
+    }
+    state.talkers.connection_ended(connection);
+}

@@ -1,0 +1,198 @@
+//! Which path is what.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use easydarwin_core::protocol::{Envelope, ErrorNum, MessageType, RegisterAck, StreamRef};
+use easydarwin_core::registry::TokenAction;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+
+use super::page;
+use crate::access::{Access, ClientHeaders, access_of};
+use crate::api::{self, Answer, Caller};
+use crate::conn::SERVER;
+use crate::state::State;
+
+type Reply = Response<Full<Bytes>>;
+
+pub(super) async fn route(
+    state: &Arc<State>,
+    connection: u64,
+    peer: SocketAddr,
+    local: SocketAddr,
+    request: Request<Incoming>,
+) -> Reply {
+    let headers = ClientHeaders::read(|name| {
+        request
+            .headers()
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+    });
+    let caller = Caller {
+        connection,
+        peer,
+        local,
+        host: headers.host.clone(),
+        access: access_of(&state.config, &state.secrets.api_key, peer.ip(), &headers),
+    };
+    let path = request.uri().path();
+    let mut reply = if let Some(rest) = path.strip_prefix("/snap/") {
+        snapshot(state, rest)
+    } else if path == "/api/v2/devices" {
+        devices(state, &caller).await
+    } else if path.to_ascii_lowercase().starts_with("/api/") {
+        let target = request.uri().path_and_query().map_or(path, |p| p.as_str());
+        in_http(&api::rest(state, &caller, target).await, &headers)
+    } else if path == "/healthz" {
+        text(StatusCode::OK, "text/plain; charset=utf-8", "ok\n")
+    } else if request.method() == Method::POST && path == "/" {
+        json(state, &caller, &headers, request.into_body()).await
+    } else if let Some((kind, content)) = page::file(path) {
+        let mut reply = text(StatusCode::OK, kind, content);
+        let policy = HeaderValue::from_static(page::CONTENT_POLICY);
+        reply
+            .headers_mut()
+            .insert(header::CONTENT_SECURITY_POLICY, policy);
+        reply
+    } else {
+        text(
+            StatusCode::NOT_FOUND,
+            "text/plain; charset=utf-8",
+            "nothing here; the page is at /, the interface below /api/v1/\n",
+        )
+    };
+    let headers = reply.headers_mut();
+    headers.insert(header::SERVER, HeaderValue::from_static(SERVER));
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    reply
+}
+
+fn text(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Reply {
+    let mut reply = Response::new(Full::new(body.into()));
+    *reply.status_mut() = status;
+    let headers = reply.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    reply
+}
+
+fn in_http(answer: &Answer, headers: &ClientHeaders) -> Reply {
+    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);
+    let kind = api::content_type(headers);
+    let mut reply = text(status, kind, answer.envelope.to_json());
+    reply.headers_mut().insert(
+        header::ACCESS_CONTROL_ALLOW_ORIGIN,
+        HeaderValue::from_static("*"),
+    );
+    reply
+}
+
+/// An old client's JSON on a connection that began with something else.
+async fn json(
+    state: &Arc<State>,
+    caller: &Caller,
+    headers: &ClientHeaders,
+    body: Incoming,
+) -> Reply {
+    let limited = Limited::new(body, state.config.max_body_stranger);
+    let bytes = match limited.collect().await {
+        Ok(collected) => collected.to_bytes(),
+        Err(_) => {
+            return exception(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                headers,
+                "the body is too long",
+            );
+        }
+    };
+    let message = match Envelope::parse(&bytes) {
+        Ok(message) => message,
+        Err(error) => return exception(StatusCode::BAD_REQUEST, headers, &error.to_string()),
+    };
+    let envelope = match message.kind() {
+        None => {
+            return exception(
+                StatusCode::NOT_IMPLEMENTED,
+                headers,
+                "the message is not known",
+            );
+        }
+        // A device begins its connection with it.
+        Some(MessageType::RegisterReq) => {
+            RegisterAck::new(message.body.text_or_empty("Serial"), ErrorNum::BAD_REQUEST)
+                .to_envelope(&message.cseq())
+        }
+        Some(kind) => api::json(state, caller, kind, &message).await,
+    };
+    in_http(&Answer::new(envelope), headers)
+}
+
+fn exception(status: StatusCode, headers: &ClientHeaders, reason: &str) -> Reply {
+    let error = match status {
+        StatusCode::NOT_IMPLEMENTED => ErrorNum::NOT_IMPLEMENTED,
+        _ => ErrorNum::BAD_REQUEST,
+    };
+    let mut envelope = Envelope::answer(MessageType::Exception, "1", error);
+    envelope.body.set("Reason", reason);
+    in_http(
+        &Answer {
+            status: status.as_u16(),
+            envelope,
+        },
+        headers,
+    )
+}
+
+/// Everything that the page shows.
+async fn devices(state: &Arc<State>, caller: &Caller) -> Reply {
+    if caller.access < Access::Read {
+        return text(
+            StatusCode::UNAUTHORIZED,
+            "application/json",
+            r#"{"error":"an API key is needed"}"#,
+        );
+    }
+    match api::overview(state).await {
+        Ok(value) => text(StatusCode::OK, "application/json", value.to_string()),
+        Err(error) => {
+            tracing::error!(%error, "the list of devices failed");
+            text(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "application/json",
+                r#"{"error":"the device store failed"}"#,
+            )
+        }
+    }
+}
+
+/// `<token>/<serial>_<channel>_<time>.jpg`. The token is the right.
+fn snapshot(state: &State, rest: &str) -> Reply {
+    let plain = "text/plain; charset=utf-8";
+    let token = rest.split('/').next().unwrap_or_default();
+    let claims = match state.verifier.verify(token, state.now()) {
+        Ok(claims) if claims.action == TokenAction::Snapshot => claims,
+        Ok(_) => {
+            return text(
+                StatusCode::FORBIDDEN,
+                plain,
+                "this token opens no snapshot\n",
+            );
+        }
+        Err(error) => return text(StatusCode::UNAUTHORIZED, plain, format!("{error}\n")),
+    };
+    let picture = claims
+        .path
+        .as_device()
+        .and_then(|(serial, channel)| state.snapshots.get(&StreamRef::new(serial, channel)));
+    match picture {
+        Some(picture) => text(StatusCode::OK, "image/jpeg", picture.jpeg),
+        None => text(StatusCode::NOT_FOUND, plain, "there is no snapshot\n"),
+    }
+}

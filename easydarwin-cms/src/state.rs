@@ -1,0 +1,97 @@
+//! What all parts of the CMS share.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use easydarwin_core::registry::{
+    CmsClock, DeviceStore, NodeDirectory, Presence, TokenSigner, TokenVerifier, UnixMillis,
+};
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::{CmsConfig, Secrets};
+use crate::conn::Link;
+use crate::devices::{PendingDevices, Sessions, Snapshots, TalkLocks};
+use crate::nodes::NodeLinks;
+use crate::streams::Operations;
+
+/// Shared by all connections.
+pub(crate) struct State {
+    pub(crate) config: CmsConfig,
+    pub(crate) secrets: Secrets,
+    pub(crate) clock: CmsClock,
+    pub(crate) epoch: u32,
+    /// 32 hex digits: `Via` of device-directed messages, and first half of connection ids.
+    pub(crate) via: String,
+    pub(crate) devices: Arc<dyn DeviceStore>,
+    pub(crate) presence: Arc<dyn Presence>,
+    pub(crate) directory: Arc<dyn NodeDirectory>,
+    pub(crate) signer: TokenSigner,
+    pub(crate) verifier: TokenVerifier,
+    pub(crate) sessions: Sessions,
+    pub(crate) snapshots: Snapshots,
+    pub(crate) talkers: TalkLocks,
+    pub(crate) pending: PendingDevices,
+    pub(crate) nodes: NodeLinks,
+    pub(crate) operations: Operations,
+    pub(crate) links: Links,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) shutdown: CancellationToken,
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("State")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+impl State {
+    pub(crate) fn now(&self) -> UnixMillis {
+        self.clock.now()
+    }
+
+    /// The connection id that devices see: 32 hex digits.
+    pub(crate) fn connection_id(&self, link: u64) -> String {
+        format!("{}{link:016x}", self.via.get(..16).unwrap_or_default())
+    }
+
+    /// Runs something that outlives the connection that asked for it.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(task);
+    }
+}
+
+/// Every connection in the device loop, for the sweep and the shutdown.
+#[derive(Debug, Default)]
+pub(crate) struct Links {
+    next: AtomicU64,
+    table: Mutex<HashMap<u64, Arc<Link>>>,
+}
+
+impl Links {
+    /// An id for a connection of either loop.
+    pub(crate) fn next_id(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn insert(&self, link: Arc<Link>) {
+        self.table.lock().insert(link.id, link);
+    }
+
+    pub(crate) fn remove(&self, id: u64) {
+        self.table.lock().remove(&id);
+    }
+
+    /// Closes all that were silent for too long, or all.
+    pub(crate) fn close_if(&self, too_old: impl Fn(&Link) -> bool) {
+        for link in self.table.lock().values() {
+            if too_old(link) {
+                link.close();
+            }
+        }
+    }
+}
