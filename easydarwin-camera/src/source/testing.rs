@@ -1,5 +1,7 @@
 //! What the sources' tests share.
 
+#![allow(clippy::expect_used, clippy::unwrap_used)]
+
 use std::future::poll_fn;
 use std::io::Write;
 use std::process::{Command, Stdio};

@@ -95,10 +95,10 @@ impl Playing {
             0 => unit.data.push(bytes),
             length => split_units(bytes, length, &mut unit.data)?,
         }
-        if sample.key {
-            if let Some(track) = self.clip.description.tracks.get(sample.track) {
-                add_parameter_sets(track, &mut unit.data);
-            }
+        if sample.key
+            && let Some(track) = self.clip.description.tracks.get(sample.track)
+        {
+            add_parameter_sets(track, &mut unit.data);
         }
         Ok(())
     }

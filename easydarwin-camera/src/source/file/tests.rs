@@ -223,7 +223,7 @@ async fn g711_in_quicktime_is_sent_in_frames() {
     let mut received = Vec::new();
     while received.len() < expected.len() {
         let unit = &take(&mut source, 1).await[0];
-        assert_eq!(unit.pts, received.len() as i64);
+        assert_eq!(unit.pts, i64::try_from(received.len()).unwrap());
         assert!(unit.len() <= 160);
         received.extend_from_slice(&unit.data[0]);
     }

@@ -99,11 +99,11 @@ mod tests {
         let first = beep.pts();
         assert!((0..1024).contains(&first));
         // The frame that begins the loop belongs to a second that 8 divides.
-        while beep.next % 125 != 0 {
+        while !beep.next.is_multiple_of(125) {
             beep.take();
         }
-        let wall_samples = 16 * 300 + beep.pts() + 1_000_000_000 % 8 * 16_000;
-        assert_eq!(wall_samples % (8 * 16_000), 0);
+        // The start is 300 ms after a second that 8 divides.
+        assert_eq!((300 * 16 + beep.pts()) % (8 * 16_000), 0);
         beep.skip_to(beep.pts() + 10 * 1024 + 5);
         assert_eq!(beep.next % 125, 10);
     }

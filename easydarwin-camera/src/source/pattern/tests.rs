@@ -73,7 +73,7 @@ fn every_picture_survives_not_only_ours() {
                 below(64 / grid) * grid as usize,
             );
             let size = (below(3) * 16 + grid as usize, below(3) * 16 + grid as usize);
-            let colour = [(); 3].map(|()| below(254) as u8 + 1);
+            let colour = [(); 3].map(|()| u8::try_from(below(254)).unwrap() + 1);
             picture.fill(at, size, colour);
         }
         let mut nals = Vec::new();
