@@ -1,6 +1,6 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -9,6 +9,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::cursor::Skip;
 use super::{ReaderEnd, ReaderInfo, StoppedReader};
+use crate::rtp::rtcp::ReportBlock;
 
 /// Answers that may wait for one reader, in bytes.
 pub(super) const MAX_CONTROL: usize = 64 * 1024;
@@ -73,10 +74,11 @@ pub(super) struct ReaderCounters {
     late_since: Counter,
     /// Last sign of life, in ms after `started`. Also written by the task that reads reports.
     life: AtomicU64,
-    pub(super) rr_fraction: AtomicU32,
-    pub(super) rr_lost: AtomicU64,
-    pub(super) rr_jitter: AtomicU32,
-    pub(super) rr_count: AtomicUsize,
+    /// Datagrams that the kernel refused.
+    pub(super) send_errors: Counter,
+    rr_fraction: AtomicU32,
+    rr_lost: AtomicU64,
+    rr_jitter: AtomicU32,
 }
 
 impl ReaderShared {
@@ -128,6 +130,16 @@ impl ReaderShared {
         self.counters.life.store(value, Ordering::Relaxed);
     }
 
+    /// What the peer reports of one track.
+    pub(super) fn on_report(&self, block: &ReportBlock) {
+        let counters = &self.counters;
+        let fraction = u32::from(block.fraction_lost);
+        counters.rr_fraction.store(fraction, Ordering::Relaxed);
+        let lost = i64::from(block.cumulative_lost).cast_unsigned();
+        counters.rr_lost.store(lost, Ordering::Relaxed);
+        counters.rr_jitter.store(block.jitter, Ordering::Relaxed);
+    }
+
     pub(super) fn last_life(&self) -> Instant {
         let millis = self.counters.life.load(Ordering::Relaxed);
         self.started + std::time::Duration::from_millis(millis)
@@ -156,6 +168,7 @@ impl ReaderShared {
             held_units: counters.held_units.value(),
             truncated: counters.truncated.value(),
             blocked: counters.blocked.value(),
+            send_errors: counters.send_errors.value(),
             rr_fraction_lost: u8::try_from(counters.rr_fraction.load(Ordering::Relaxed))
                 .unwrap_or(u8::MAX),
             rr_lost: counters.rr_lost.load(Ordering::Relaxed).cast_signed(),

@@ -46,7 +46,7 @@ pub use sink::{Sink, TcpSink};
 pub use stats::{HubInfo, ReaderInfo, StreamInfo, TrackInfo};
 pub use stream::{Stream, TrackIdentity, Viewer};
 pub use tap::{Tap, TapEvent, TapOptions};
-pub use udp::{UdpSockets, UdpTarget, UdpTrack};
+pub use udp::{MAX_DATAGRAM, UdpSockets, UdpTarget, UdpTrack};
 
 #[cfg(test)]
 mod tests;

@@ -12,6 +12,7 @@ use super::hub::now;
 use super::ingest::low_32;
 use super::live::{StreamInner, frame_in_place};
 use super::shard::Shard;
+use super::udp::UdpWriter;
 use super::unit::{FRAME_HEADER, Window, track_bit};
 use super::writer::{ChannelMap, Item, TcpWriter, Turn, TurnContext, pending};
 use super::{ControlError, ReaderEnd, ReaderInfo, Sink, Stream, UdpTarget, Viewer};
@@ -151,19 +152,36 @@ impl PreparedReader {
         }
         let map = channel_map(&self.tracks);
         let writer = TcpWriter::new(Box::new(sink), map, first);
-        self.run(Out::Tcp(writer), "tcp", at)
+        let shared = self.share("tcp", at);
+        self.run(Out::Tcp(writer), shared, at)
     }
 
     /// Starts sending datagrams.
     pub fn start_udp(self, target: UdpTarget) -> ReaderHandle {
-        todo!()
+        let at = now();
+        let shared = self.share("udp", at);
+        let writer = UdpWriter::new(&target, &shared);
+        for track in &self.tracks {
+            let mut report = BytesMut::new();
+            let inner = &self.stream.inner;
+            if inner.sender_report(track.track, at, &mut report) {
+                writer.send_rtcp(track.track, &report);
+            }
+        }
+        self.run(Out::Udp(writer), shared, at)
     }
 
-    fn run(self, out: Out, transport: &'static str, at: Instant) -> ReaderHandle {
-        let inner = Arc::clone(&self.stream.inner);
+    fn share(&self, transport: &'static str, at: Instant) -> Arc<ReaderShared> {
+        let inner = &self.stream.inner;
+        let label = Arc::clone(&self.options.label);
         let id = inner.hub.next_id();
-        let shared = ReaderShared::new(id, self.options.label, self.options.viewer, transport, at);
+        let shared = ReaderShared::new(id, label, self.options.viewer, transport, at);
         inner.add_reader(Arc::clone(&shared));
+        shared
+    }
+
+    fn run(self, out: Out, shared: Arc<ReaderShared>, at: Instant) -> ReaderHandle {
+        let inner = Arc::clone(&self.stream.inner);
         let spread = inner.spread.load(Ordering::Relaxed);
         let home = inner.hub.shards.get(inner.home);
         let shard = if spread {
@@ -191,15 +209,11 @@ impl PreparedReader {
             stall_timeout,
             _viewer: self.viewer,
         });
-        if let Some(shard) = shard_of(&handle) {
+        if let Some(shard) = &handle.shard {
             shard.add(reader);
         }
         handle
     }
-}
-
-fn shard_of(handle: &ReaderHandle) -> Option<&Arc<Shard>> {
-    handle.shard.as_ref()
 }
 
 impl TrackChannels {
@@ -309,6 +323,7 @@ pub(super) struct Reader {
 #[derive(Debug)]
 enum Out {
     Tcp(TcpWriter),
+    Udp(UdpWriter),
 }
 
 impl Reader {
@@ -334,10 +349,14 @@ impl Reader {
         };
         let turn = match &mut self.out {
             Out::Tcp(writer) => writer.turn(&mut context),
+            Out::Udp(writer) => writer.turn(&mut context),
         };
         if progress {
             self.progress = at;
-            self.shared.life(at);
+            // That a datagram left says nothing of the peer.
+            if matches!(self.out, Out::Tcp(_)) {
+                self.shared.life(at);
+            }
         }
         self.late_since = match turn {
             Turn::Idle => None,
@@ -357,6 +376,7 @@ impl Reader {
     pub(super) fn park(&self) -> BoxFuture<'static, ()> {
         match &self.out {
             Out::Tcp(writer) => writer.sink().park(),
+            Out::Udp(writer) => writer.park(),
         }
     }
 
@@ -416,6 +436,10 @@ impl Reader {
             Out::Tcp(writer) => {
                 let (sink, rest) = writer.into_parts();
                 (Some(sink), rest)
+            }
+            Out::Udp(writer) => {
+                writer.say_goodbye(&Stream { inner: self.stream });
+                (None, BytesMut::new())
             }
         }
     }

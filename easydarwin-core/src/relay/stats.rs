@@ -110,6 +110,8 @@ pub struct ReaderInfo {
     pub truncated: u64,
     /// Times that the socket took nothing.
     pub blocked: u64,
+    /// Datagrams that the kernel refused (UDP).
+    pub send_errors: u64,
     /// Fraction lost of the peer's last receiver report, in 1/256 (UDP).
     pub rr_fraction_lost: u8,
     /// Packets lost by the peer's receiver reports (UDP).

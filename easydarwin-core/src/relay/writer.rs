@@ -45,6 +45,27 @@ pub(super) struct TurnContext<'a> {
     pub(super) progress: &'a mut bool,
 }
 
+impl TurnContext<'_> {
+    /// Moves the cursor if the reader is late or its unit is gone.
+    pub(super) fn catch_up(&mut self) {
+        let Some(skip) = self.cursor.catch_up(self.policy, self.window, self.now) else {
+            return;
+        };
+        self.shared.count_skip(skip);
+        let (cause, units) = match skip {
+            Skip::Lag(units) => ("it is later than max_lag", units),
+            Skip::Overrun(units) => ("the ring has let its position go", units),
+        };
+        tracing::debug!(
+            reader = self.shared.id,
+            label = %self.shared.label,
+            units,
+            cause,
+            "reader moved to the newest key frame; its network is too slow for the stream"
+        );
+    }
+}
+
 /// A unit (or the part of it from `from` to `to`) in a write.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Item {
@@ -164,23 +185,7 @@ impl TcpWriter {
             self.offset = 0;
             context.shared.counters.truncated.add(1);
         }
-        let skip = context
-            .cursor
-            .catch_up(context.policy, context.window, context.now);
-        if let Some(skip) = skip {
-            context.shared.count_skip(skip);
-            let (cause, units) = match skip {
-                Skip::Lag(units) => ("it is later than max_lag", units),
-                Skip::Overrun(units) => ("the ring has let its position go", units),
-            };
-            tracing::debug!(
-                reader = context.shared.id,
-                label = %context.shared.label,
-                units,
-                cause,
-                "reader moved to the newest key frame; its network is too slow for the stream"
-            );
-        }
+        context.catch_up();
     }
 
     fn write_units(&mut self, context: &mut TurnContext<'_>, budget: usize) -> io::Result<Wrote> {

@@ -7,3 +7,4 @@ mod start_stop;
 mod swap;
 mod tap;
 mod tcp;
+mod udp;

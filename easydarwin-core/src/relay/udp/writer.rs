@@ -1,0 +1,210 @@
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use futures::future::BoxFuture;
+
+use super::sockets::{Half, Pair, UdpPeer};
+use super::{UdpForm, UdpTarget};
+use crate::relay::counters::ReaderShared;
+use crate::relay::writer::{Turn, TurnContext};
+use crate::relay::{ReaderEnd, Stream};
+use crate::rtp::rtcp;
+
+/// What one reader gets at once. A default receive buffer of 208 KiB holds some 90 packets of
+/// Ethernet's size: a key frame in one burst would overflow it.
+const BURST: usize = 48 * 1024;
+/// Datagrams of one send.
+const SLICE: usize = 32;
+
+/// Sends units as datagrams.
+#[derive(Debug)]
+pub(in crate::relay) struct UdpWriter {
+    sockets: Arc<Pair>,
+    source: Option<IpAddr>,
+    /// By index of the track.
+    peers: Vec<Option<Arc<UdpPeer>>>,
+    /// The unit at the cursor: its run, bytes of that run that are out; and whether it is begun.
+    run: usize,
+    sent: usize,
+    admitted: bool,
+}
+
+impl UdpWriter {
+    pub(in crate::relay) fn new(target: &UdpTarget, shared: &Arc<ReaderShared>) -> Self {
+        let count = target
+            .tracks
+            .iter()
+            .map(|track| track.track + 1)
+            .max()
+            .unwrap_or(0);
+        let mut peers = vec![None; count];
+        for track in target.tracks.iter() {
+            if let Some(slot) = peers.get_mut(track.track) {
+                let peer = target
+                    .sockets
+                    .inner
+                    .add(track.rtp, track.rtcp, Arc::clone(shared));
+                *slot = Some(peer);
+            }
+        }
+        Self {
+            sockets: Arc::clone(&target.sockets.inner),
+            source: target.source,
+            peers,
+            run: 0,
+            sent: 0,
+            admitted: false,
+        }
+    }
+
+    /// One RTCP packet for a track, if it can be sent now.
+    pub(in crate::relay) fn send_rtcp(&self, track: usize, packet: &[u8]) {
+        if let Some(Some(peer)) = self.peers.get(track) {
+            let to = peer.address(Half::Rtcp);
+            // As any datagram it may be lost.
+            let _ = self
+                .sockets
+                .send(Half::Rtcp, to, self.source, packet, packet.len());
+        }
+    }
+
+    /// Tells the peer that the stream is over.
+    pub(in crate::relay) fn say_goodbye(&self, stream: &Stream) {
+        for (track, identity) in stream.tracks().iter().enumerate() {
+            let mut packet = BytesMut::new();
+            rtcp::write_goodbye(identity.ssrc, stream.path().as_str(), &mut packet);
+            self.send_rtcp(track, &packet);
+        }
+    }
+
+    pub(in crate::relay) fn park(&self) -> BoxFuture<'static, ()> {
+        self.sockets.writable()
+    }
+
+    /// Sends until all is sent, the burst is used up, or the socket is full.
+    pub(in crate::relay) fn turn(&mut self, context: &mut TurnContext<'_>) -> Turn {
+        let mut burst = BURST;
+        loop {
+            self.position(context);
+            let number = context.cursor.next;
+            let Some(unit) = context.window.unit(number) else {
+                context.shared.late(None);
+                return match context.window.ended {
+                    Some(reason) => Turn::Ended(ReaderEnd::Stream(reason)),
+                    None => Turn::Idle,
+                };
+            };
+            if !self.admitted {
+                let held = context.cursor.keys.held;
+                let keyless = context.window.keyless;
+                let admit = context
+                    .cursor
+                    .keys
+                    .admit(context.policy, keyless, number, unit);
+                context
+                    .shared
+                    .counters
+                    .held_units
+                    .add(context.cursor.keys.held - held);
+                if !admit || self.peers.get(unit.track).is_none_or(Option::is_none) {
+                    context.cursor.next += 1;
+                    continue;
+                }
+                self.admitted = true;
+            }
+            let half = if unit.flags.rtcp {
+                Half::Rtcp
+            } else {
+                Half::Rtp
+            };
+            let form = unit.udp.get_or_init(|| UdpForm::of(&unit.data));
+            match self.send_unit(form, unit.track, half, &mut burst, context) {
+                Sent::All => {
+                    context.shared.counters.units.add(1);
+                    context.shared.counters.packets.add(u64::from(unit.packets));
+                    self.next_unit(context);
+                }
+                Sent::Burst => {
+                    context.shared.late(Some(unit.arrival));
+                    return Turn::Paced;
+                }
+                Sent::Full => {
+                    context.shared.counters.blocked.add(1);
+                    context.shared.late(Some(unit.arrival));
+                    return Turn::Blocked;
+                }
+            }
+        }
+    }
+
+    fn send_unit(
+        &mut self,
+        form: &UdpForm,
+        track: usize,
+        half: Half,
+        burst: &mut usize,
+        context: &mut TurnContext<'_>,
+    ) -> Sent {
+        let Some(Some(peer)) = self.peers.get(track) else {
+            return Sent::All;
+        };
+        let to = peer.address(half);
+        let most = self.sockets.max_segments().min(SLICE);
+        while let Some(run) = form.run(self.run) {
+            let slice = form.slice(run, self.sent, most);
+            if slice.is_empty() {
+                self.run += 1;
+                self.sent = 0;
+                continue;
+            }
+            // At least one slice in a turn, however large its packets are.
+            if slice.len() > *burst && *burst < BURST {
+                return Sent::Burst;
+            }
+            match self.sockets.send(half, to, self.source, slice, run.segment) {
+                Ok(()) => {
+                    *context.progress = true;
+                    let bytes = u64::try_from(slice.len()).unwrap_or(0);
+                    context.shared.counters.bytes.add(bytes);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Sent::Full,
+                // ICMP's answer to an earlier datagram, a packet too long for the network, no
+                // route: this datagram is lost, as datagrams are.
+                Err(_) => context.shared.counters.send_errors.add(1),
+            }
+            *burst = burst.saturating_sub(slice.len());
+            self.sent += slice.len();
+        }
+        Sent::All
+    }
+
+    fn next_unit(&mut self, context: &mut TurnContext<'_>) {
+        context.cursor.next += 1;
+        self.run = 0;
+        self.sent = 0;
+        self.admitted = false;
+    }
+
+    fn position(&mut self, context: &mut TurnContext<'_>) {
+        if self.admitted {
+            if context.cursor.next >= context.window.base {
+                return;
+            }
+            if self.run > 0 || self.sent > 0 {
+                context.shared.counters.truncated.add(1);
+            }
+            self.run = 0;
+            self.sent = 0;
+            self.admitted = false;
+        }
+        context.catch_up();
+    }
+}
+
+enum Sent {
+    All,
+    Burst,
+    Full,
+}
