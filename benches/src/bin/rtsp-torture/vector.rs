@@ -41,6 +41,9 @@ pub struct Vector {
     /// The connection must work afterwards; otherwise it may also have been closed.
     #[serde(default)]
     pub survives: bool,
+    /// What follows on this connection belongs to an unfinished message: no answer is due.
+    #[serde(default)]
+    pub unfinished: bool,
     /// What a server that fails it does wrong to whom.
     pub why: String,
     /// Specification, or where such bytes were seen.
