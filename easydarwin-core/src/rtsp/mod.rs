@@ -15,6 +15,8 @@ mod credentials;
 mod headers;
 mod message;
 mod parser;
+#[cfg(test)]
+mod properties;
 mod server;
 mod status;
 mod transport;

@@ -96,19 +96,19 @@ impl Server {
     }
 }
 
+/// The transport, and the sockets of RTP and RTCP.
+type SetUp = (
+    TransportAnswer,
+    Option<Arc<UdpSocket>>,
+    Option<Arc<UdpSocket>>,
+);
+
 struct Connection {
     stream: TcpStream,
     peer: SocketAddr,
     shared: Arc<Shared>,
     rtsp: ServerConnection,
-    tracks: HashMap<
-        usize,
-        (
-            TransportAnswer,
-            Option<Arc<UdpSocket>>,
-            Option<Arc<UdpSocket>>,
-        ),
-    >,
+    tracks: HashMap<usize, SetUp>,
     packets: Option<broadcast::Receiver<(usize, bool, Bytes)>>,
 }
 
