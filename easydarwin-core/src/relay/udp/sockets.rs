@@ -141,11 +141,15 @@ impl Pair {
             segment_size: (contents.len() > segment).then_some(segment),
             src_ip: source.map(|ip| socket.address(SocketAddr::new(ip, 0)).ip()),
         };
-        socket.socket.try_io(Interest::WRITABLE, || {
-            socket
-                .state
-                .try_send(UdpSockRef::from(&*socket.socket), &transmit)
-        })
+        let send = || {
+            let reference = UdpSockRef::from(&*socket.socket);
+            socket.state.try_send(reference, &transmit)
+        };
+        match half {
+            Half::Rtp => socket.socket.try_io(Interest::WRITABLE, send),
+            // Nobody waits for this socket: a report that finds it full is lost.
+            Half::Rtcp => send(),
+        }
     }
 
     /// Datagrams that one send may hold: 1 where the kernel has no offload.

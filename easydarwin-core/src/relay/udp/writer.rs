@@ -169,7 +169,9 @@ impl UdpWriter {
                     let bytes = u64::try_from(slice.len()).unwrap_or(0);
                     context.shared.counters.bytes.add(bytes);
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Sent::Full,
+                Err(error) if half == Half::Rtp && error.kind() == io::ErrorKind::WouldBlock => {
+                    return Sent::Full;
+                }
                 // ICMP's answer to an earlier datagram, a packet too long for the network, no
                 // route: this datagram is lost, as datagrams are.
                 Err(_) => context.shared.counters.send_errors.add(1),
