@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::relay::counters::ReaderShared;
 use crate::relay::hub::now;
@@ -33,6 +34,8 @@ pub(super) struct Pair {
     rtcp: Socket,
     ports: (u16, u16),
     peers: Arc<Peers>,
+    /// Ends the tasks that receive, so that the ports become free with the last handle.
+    _receiving: DropGuard,
 }
 
 #[derive(Debug)]
@@ -79,17 +82,20 @@ impl UdpSockets {
         let (rtp, rtcp) = bind_pair(ip, ports)?;
         let numbers = (rtp.local_addr()?.port(), rtcp.local_addr()?.port());
         let peers = Arc::new(Peers::default());
+        let cancel = CancellationToken::new();
         let pair = Pair {
             rtp: Socket::new(rtp)?,
             rtcp: Socket::new(rtcp)?,
             ports: numbers,
             peers,
+            _receiving: cancel.clone().drop_guard(),
         };
         for (socket, half) in [(&pair.rtp, Half::Rtp), (&pair.rtcp, Half::Rtcp)] {
             let peers = Arc::downgrade(&pair.peers);
             // A state of its own: it only counts what happens to sends.
             let state = UdpSocketState::new(UdpSockRef::from(&*socket.socket))?;
-            tokio::spawn(receive(Arc::clone(&socket.socket), state, half, peers));
+            let receiving = receive(Arc::clone(&socket.socket), state, half, peers);
+            tokio::spawn(cancel.clone().run_until_cancelled_owned(receiving));
         }
         Ok(Self {
             inner: Arc::new(pair),
