@@ -14,7 +14,7 @@ use super::limits::Admission;
 use super::shared::{Gate, Shared, canonical};
 use super::udp::PortPool;
 use super::{Lookup, MediaServerBuilder, ServerError, ServerEvent, connection};
-use crate::relay::Hub;
+use crate::relay::{Hub, UdpSockets};
 
 /// Connections that may wait to be accepted. When a server comes back, all of its cameras and
 /// players come at once; those that find no room here lose a second or more.
@@ -79,6 +79,9 @@ impl MediaServer {
                 (Some(HttpSide { listener, config }), Some(address))
             }
         };
+        let range = parts.udp_ports.clone().unwrap_or(0..=0);
+        let player_sockets =
+            UdpSockets::bind(parts.rtsp.ip(), range).map_err(ServerError::UdpPorts)?;
         let lookup = Lookup::new(hub.clone(), parts.on_demand, parts.limits.demand);
         #[cfg(not(feature = "http"))]
         let http_addr = None;
@@ -97,9 +100,8 @@ impl MediaServer {
             ),
             limits: parts.limits,
             rtsp: Arc::new(parts.rtsp_config),
-            ports: PortPool::new(parts.udp_ports.clone()),
-            player_range: parts.udp_ports,
-            player_sockets: std::sync::OnceLock::new(),
+            ports: PortPool::new(parts.udp_ports),
+            player_sockets,
             cancel: CancellationToken::new(),
             tasks: TaskTracker::new(),
         });

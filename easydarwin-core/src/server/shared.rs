@@ -27,8 +27,7 @@ pub(super) struct Shared {
     /// For publishers.
     pub(super) ports: PortPool,
     /// For players.
-    pub(super) player_range: Option<std::ops::RangeInclusive<u16>>,
-    pub(super) player_sockets: std::sync::OnceLock<UdpSockets>,
+    pub(super) player_sockets: UdpSockets,
     pub(super) cancel: CancellationToken,
     pub(super) tasks: TaskTracker,
 }
@@ -67,16 +66,4 @@ impl std::fmt::Debug for Gate {
 /// The address without the IPv4-in-IPv6 form that a dual-stack listener shows.
 pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
-}
-
-impl Shared {
-    /// The port pair for players, bound when the first one wants it.
-    pub(super) fn player_sockets(&self) -> std::io::Result<&UdpSockets> {
-        if let Some(sockets) = self.player_sockets.get() {
-            return Ok(sockets);
-        }
-        let range = self.player_range.clone().unwrap_or(0..=0);
-        let sockets = UdpSockets::bind(self.rtsp_addr.ip(), range)?;
-        Ok(self.player_sockets.get_or_init(|| sockets))
-    }
 }

@@ -4,6 +4,7 @@
 mod bad_input;
 mod demand;
 mod lifecycle;
+mod node;
 mod play;
 mod publish;
 mod support;

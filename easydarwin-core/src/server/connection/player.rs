@@ -10,7 +10,6 @@ use crate::relay::{
     UdpSockets, UdpTarget, UdpTrack,
 };
 use crate::rtsp::{RtpInfo, TransportAnswer, TransportOffer};
-use crate::server::shared::Shared;
 
 /// Greatest RTP packet that fits a datagram on an Ethernet: 1 500 less IPv4 and UDP headers.
 const MAX_DATAGRAM: usize = 1472;
@@ -77,7 +76,7 @@ impl Player {
         track: usize,
         offers: &[TransportOffer],
         peer: SocketAddr,
-        shared: &Shared,
+        sockets: &UdpSockets,
     ) -> Option<TransportAnswer> {
         offers.iter().find_map(|offer| match *offer {
             TransportOffer::Tcp { rtp, rtcp } => {
@@ -96,7 +95,6 @@ impl Player {
                 if self.stream.max_packet(track) > MAX_DATAGRAM {
                     return None;
                 }
-                let sockets = shared.player_sockets().ok()?;
                 let target = UdpTrack {
                     track,
                     rtp: SocketAddr::new(peer.ip(), rtp),

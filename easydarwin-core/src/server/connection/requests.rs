@@ -217,7 +217,8 @@ impl Connection {
         let Some(ssrc) = identities.get(track).map(|identity| identity.ssrc) else {
             return Reply::error(Status::NOT_FOUND);
         };
-        match player.set_up(track, &request.offers, self.peer, &self.shared) {
+        let sockets = &self.shared.player_sockets;
+        match player.set_up(track, &request.offers, self.peer, sockets) {
             None => Reply::error(Status::UNSUPPORTED_TRANSPORT),
             Some(transport) => Reply::Setup {
                 track,

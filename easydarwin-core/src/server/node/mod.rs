@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use self::session::{Session, SessionError};
+use self::session::Session;
 use super::{DemandError, OnDemand, ServerHandle};
 use crate::protocol::node::{DemandAck, Endpoint};
 use crate::registry::{
@@ -156,22 +156,26 @@ impl NodeAgent {
     /// Keeps the link for `server` until cancelled.
     pub async fn run(self, server: ServerHandle, cancel: CancellationToken) {
         let mut attempt = 0_u32;
+        let mut last_error: Option<String> = None;
         loop {
             let session = Session::run(&self.inner, &server, &mut attempt);
             let Some(error) = cancel.run_until_cancelled(session).await else {
                 break;
             };
             self.inner.session_over();
+            if attempt == 0 {
+                last_error = None;
+            }
             let pause = retry_pause(attempt);
             attempt = attempt.saturating_add(1);
             let cms = &self.inner.config.cms;
-            match error {
-                SessionError::Refused(_) => {
-                    tracing::error!(%cms, %error, "the CMS refuses this node")
-                }
-                _ => {
-                    tracing::warn!(%cms, %error, ?pause, "no link to the CMS; serving on without it")
-                }
+            let error = error.to_string();
+            // Told once, not at each of the attempts that end in the same way.
+            if last_error.as_ref() == Some(&error) {
+                tracing::debug!(%cms, %error, ?pause, "still no link to the CMS");
+            } else {
+                tracing::warn!(%cms, %error, "no link to the CMS; serving on without it, trying again");
+                last_error = Some(error);
             }
             if cancel
                 .run_until_cancelled(tokio::time::sleep(pause))
