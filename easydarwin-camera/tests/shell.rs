@@ -1,4 +1,10 @@
 //! The whole camera on real sockets: a CMS that the tests play, and the real media server.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
 
 use std::net::SocketAddr;
 use std::sync::Arc;

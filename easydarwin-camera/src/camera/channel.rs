@@ -14,8 +14,8 @@ use crate::engine::PushTarget;
 use crate::source::{MediaSource, SourceError, blank_unit};
 use crate::url::without_password;
 
-/// Waited before every further try, besides the back-off: a media server that closes an idle
-/// stream tells the CMS, whose stop must not meet a camera that is back already.
+/// Waited before every further try, besides the back-off: when a media server closes an idle
+/// stream, the CMS's stop must not meet a camera that is back already.
 const RETRY_FLOOR: Duration = Duration::from_millis(500);
 /// A push that lasted this long makes the next wait a short one.
 const LASTING: Duration = Duration::from_secs(10);
@@ -178,33 +178,44 @@ impl Channel {
                     return end;
                 }
             };
-            self.reporter.report(CameraEvent::PushFailed {
-                channel: self.number,
-                reason: failure.to_string(),
-            });
+            // A server that closes an idle stream is about to have it stopped by the CMS: no fault.
+            let closed = matches!(failure, Failure::Push(ClientError::Closed));
+            if !closed {
+                self.failed(&failure);
+            }
+            if let Some(end) = self.pause(orders, Some(RETRY_FLOOR)).await {
+                return end;
+            }
+            if closed {
+                self.failed(&failure);
+            }
             if began.elapsed() >= LASTING {
                 backoff.reset();
             }
             let refused = is_refusal(&failure) && !wanted.always;
-            let wait = tokio::time::sleep(backoff.next(Instant::now()) + RETRY_FLOOR);
-            tokio::pin!(wait);
-            loop {
-                tokio::select! {
-                    () = &mut wait, if !refused => break,
-                    order = orders.next() => match order {
-                        Interrupt::Changed => {
-                            self.stopped();
-                            return End::Changed;
-                        }
-                        Interrupt::Shutdown => {
-                            self.stopped();
-                            return End::Shutdown;
-                        }
-                        Interrupt::Snapshot => self.take_snapshot(),
-                    },
-                }
+            let wait = (!refused).then(|| backoff.next(Instant::now()));
+            if let Some(end) = self.pause(orders, wait).await {
+                return end;
             }
         }
+    }
+
+    /// Waits before a further try, without `time` for ever. An end when something else is wanted.
+    async fn pause(&mut self, orders: &mut Orders, time: Option<Duration>) -> Option<End> {
+        let wait = tokio::time::sleep(time.unwrap_or_default());
+        tokio::pin!(wait);
+        let end = loop {
+            tokio::select! {
+                () = &mut wait, if time.is_some() => return None,
+                order = orders.next() => match order {
+                    Interrupt::Changed => break End::Changed,
+                    Interrupt::Shutdown => break End::Shutdown,
+                    Interrupt::Snapshot => self.take_snapshot(),
+                },
+            }
+        };
+        self.stopped();
+        Some(end)
     }
 
     /// One session at the media server.
@@ -278,6 +289,13 @@ impl Channel {
                 },
             }
         }
+    }
+
+    fn failed(&self, failure: &Failure) {
+        self.reporter.report(CameraEvent::PushFailed {
+            channel: self.number,
+            reason: failure.to_string(),
+        });
     }
 
     fn stopped(&self) {
