@@ -1,5 +1,10 @@
 //! Packets that ffmpeg makes, put together again: the frames are those that went in.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
 
 use std::net::UdpSocket;
 use std::path::PathBuf;
