@@ -224,7 +224,8 @@ impl Parser {
         if !self.in_sync {
             return Err(ParseError::Junk);
         }
-        let candidate = |byte: &u8| *byte == b'$' || byte.is_ascii_alphabetic();
+        // Also line ends, which are no junk: else the count would depend on where a read ended.
+        let candidate = |byte: &u8| b"$\r\n".contains(byte) || byte.is_ascii_alphabetic();
         let consumed = buf
             .iter()
             .skip(1)

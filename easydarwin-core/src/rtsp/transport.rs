@@ -63,7 +63,8 @@ pub enum TransportAnswer {
 
 impl Transport {
     /// Reads a header value: a list in the sender's order of preference. Entries of profiles
-    /// other than RTP/AVP are left out, unknown parameters are ignored.
+    /// other than RTP/AVP, or with impossible channels, are left out; unknown parameters are
+    /// ignored.
     pub fn parse_list(value: &str) -> Vec<Self> {
         split_outside_quotes(value, ',')
             .filter_map(Self::parse)
@@ -86,7 +87,8 @@ impl Transport {
             let value = value.trim().trim_matches('"');
             match name.trim().to_ascii_lowercase().as_str() {
                 "multicast" => transport.multicast = true,
-                "interleaved" => transport.interleaved = pair(value, u8::checked_add),
+                // Channels that do not exist cannot be given, and others were not asked for.
+                "interleaved" => transport.interleaved = Some(pair(value, u8::checked_add)?),
                 "client_port" => transport.client_port = ports(value),
                 "server_port" => transport.server_port = ports(value),
                 "ssrc" => transport.ssrc = u32::from_str_radix(value, 16).ok(),
@@ -204,9 +206,10 @@ mod tests {
     #[test]
     fn what_cannot_be_used_is_left_out() {
         assert!(Transport::parse_list("RAW/RAW/UDP;unicast, RTP/SAVP;unicast,,;").is_empty());
+        assert!(Transport::parse_list("RTP/AVP/TCP;interleaved=255").is_empty());
+        assert!(Transport::parse_list("RTP/AVP/TCP;interleaved=256-257").is_empty());
         assert_eq!(one("RTP/AVP;client_port=70000-70001").client_port, None);
         assert_eq!(one("RTP/AVP;client_port=0-1").client_port, None);
-        assert_eq!(one("RTP/AVP/TCP;interleaved=255").interleaved, None);
         assert_eq!(one("RTP/AVP;ssrc=xyz").ssrc, None);
     }
 
