@@ -42,7 +42,7 @@ pub(crate) async fn serve(
     // A browser does not show a page why its WebSocket was refused; the player asks again without
     // upgrade to learn the reason, and that must not start anything.
     let socket = match target.output {
-        Output::WebSocket => Some(socket.map_err(|_| HttpError::NoUpgrade)?),
+        Output::WebSocket => Some(socket.map_err(|_| shared.plain_request(&target.path))?),
         _ => None,
     };
     let stream = shared.stream(&target.path, &principal).await?;

@@ -109,6 +109,14 @@ impl Shared {
             .map_err(|_| HttpError::TooManyViewers)
     }
 
+    /// What to tell a request for a WebSocket that is none.
+    pub(crate) fn plain_request(&self, path: &StreamPath) -> HttpError {
+        match (&self.on_demand, self.hub.get(path)) {
+            (None, None) => HttpError::NoStream,
+            _ => HttpError::NoUpgrade,
+        }
+    }
+
     /// The stream, started if it must and can be, once it has a key frame.
     pub(crate) async fn stream(
         &self,

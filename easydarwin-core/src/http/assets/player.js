@@ -6,15 +6,18 @@
 //   player.stop();
 //
 // The socket sends a JSON text before each init segment, then the init segment, then fragments.
-// The picture stays close to the live edge: a player that fell behind jumps, one that is a little
-// late runs slightly faster. Lost connections and decoder errors lead to a new connection with
+// The first picture is shown at once; then the picture runs to the live edge and stays close to
+// it: a player that fell behind jumps, one that is a little late runs slightly faster. Lost connections and decoder errors lead to a new connection with
 // growing pauses. Sound starts muted, because browsers allow nothing else without a click.
 
 const DEFAULTS = {
   // Seconds behind the live edge that are normal; more is caught up by running faster...
   latency: 0.6,
   // ...and much more by a jump.
-  maxLatency: 3,
+  maxLatency: 6,
+  // How fast the cached picture group runs after the start until the live edge is reached. A jump
+  // there would show nothing until all pictures of the group are decoded.
+  catchUpRate: 3,
   // Seconds of past media that stay in memory.
   keep: 8,
   // Milliseconds without progress before the position is moved, and before all starts anew.
@@ -64,11 +67,12 @@ class Player {
     this.onVideoError = () => {
       if (this.source && video.error) this.restart(`decoder: ${video.error.message}`);
     };
-    this.onPlaying = () => {
-      if (!this.firstPictureAt) this.firstPictureAt = performance.now();
-      this.report("playing");
+    this.onPicture = () => {
+      if (this.source && !this.firstPictureAt) this.firstPictureAt = performance.now();
     };
+    this.onPlaying = () => this.report("playing");
     video.addEventListener("error", this.onVideoError);
+    video.addEventListener("loadeddata", this.onPicture);
     video.addEventListener("playing", this.onPlaying);
     video.muted = true;
     video.autoplay = true;
@@ -99,11 +103,10 @@ class Player {
     let opened = false;
     socket.onopen = () => {
       opened = true;
-      this.lastMessage = performance.now();
+      this.openedAt = performance.now();
     };
     socket.onmessage = (event) => {
       if (socket !== this.socket) return;
-      this.lastMessage = performance.now();
       if (typeof event.data === "string") this.describe(JSON.parse(event.data));
       else this.append(event.data);
     };
@@ -144,7 +147,11 @@ class Player {
         if (source !== this.source) return;
         this.buffer = source.addSourceBuffer(message.mime);
         this.buffer.mode = "segments";
-        this.buffer.addEventListener("updateend", () => source === this.source && this.feed());
+        this.buffer.addEventListener("updateend", () => {
+          if (source !== this.source) return;
+          this.feed();
+          if (!this.placed) this.supervise();
+        });
         this.feed();
       },
       { once: true },
@@ -199,17 +206,23 @@ class Player {
     const end = buffered.end(buffered.length - 1);
     const now = performance.now();
 
-    // Slightly before or behind is where a browser waits by itself.
-    const outside = video.currentTime < start - 0.1 || video.currentTime > end + 1;
-    if (outside || !this.placed) {
-      // The start, or beyond a hole: to the newest piece.
+    // Slightly before or behind is where a browser waits by itself, and a seek that has not ended
+    // would only begin anew.
+    const behind = end - video.currentTime;
+    const outside = behind < -1 || video.currentTime < start - 0.1;
+    if (video.seeking && !outside) {
+      // Nothing to correct.
+    } else if (!this.placed) {
       this.placed = true;
+      if (video.currentTime < start) this.seek(start);
+    } else if (outside || (behind > options.maxLatency && !video.paused)) {
       this.seek(Math.max(start, end - options.latency));
-    } else if (end - video.currentTime > options.maxLatency && !video.paused) {
-      this.seek(end - options.latency);
     } else {
-      const late = end - video.currentTime - options.latency;
-      video.playbackRate = late > 0.5 ? 1.1 : late > 0.2 ? 1.05 : 1;
+      const late = behind - options.latency;
+      if (late < 0.3) this.catchingUp = false;
+      else if (late > 1.5) this.catchingUp = true;
+      const slight = late > 0.5 ? 1.1 : late > 0.2 ? 1.05 : 1;
+      video.playbackRate = this.catchingUp ? options.catchUpRate : slight;
     }
 
     // Nobody pressed pause on purpose before the first picture; later the user may.
@@ -217,14 +230,15 @@ class Player {
     if (video.currentTime !== this.lastTime || video.paused) {
       this.lastTime = video.currentTime;
       this.progressAt = now;
-      this.retry = 0;
+      // What plays for a while is no longer part of a row of failures.
+      if (now - this.openedAt > this.options.retryMax) this.retry = 0;
       return;
     }
     const stalled = now - (this.progressAt || now);
     if (stalled > options.restartAfter) this.restart("no progress");
-    else if (stalled > options.nudgeAfter) {
+    else if (stalled > options.nudgeAfter && !video.seeking) {
       this.report("buffering");
-      if (end - video.currentTime > 0.1) this.seek(Math.max(start, end - 0.1));
+      if (behind > 0.1) this.seek(Math.max(start, end - 0.1));
     }
   }
 
@@ -263,6 +277,7 @@ class Player {
     clearTimeout(this.timer);
     this.closeSocket();
     this.video.removeEventListener("error", this.onVideoError);
+    this.video.removeEventListener("loadeddata", this.onPicture);
     this.video.removeEventListener("playing", this.onPlaying);
     this.detach();
     this.report(state, detail);
