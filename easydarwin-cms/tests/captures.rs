@@ -2,6 +2,12 @@
 //! `ErrorNum`, at least the same fields in the body. Where the rules of our implementation ask for
 //! something else, the table below says so, by number of the capture and with the reason; a
 //! deviation that is none fails the test, too.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
 
 mod common;
 

@@ -1,4 +1,10 @@
 //! Devices: who is let in, who is not, and that the refused disturb nobody.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
 
 mod common;
 

@@ -1,4 +1,10 @@
 //! Streams on request: every stage, every way to fail, the end.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
 
 mod common;
 

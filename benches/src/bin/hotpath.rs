@@ -49,7 +49,9 @@ impl Sink for Counting {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let cli = Cli::parse();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()?;
     runtime.block_on(relay(&cli))
 }
 
@@ -61,9 +63,16 @@ async fn relay(cli: &Cli) -> Result<(), Box<dyn std::error::Error>> {
     let description = sdp::parse(synthetic::sdp().as_bytes())?;
     let mut publisher = hub.publish(&path, description, Principal::Anonymous)?;
     let stream = hub.get(&path).ok_or("the stream is not there")?;
-    let sink = Counting { writes: Arc::default(), bytes: Arc::default() };
+    let sink = Counting {
+        writes: Arc::default(),
+        bytes: Arc::default(),
+    };
     let readers: Vec<_> = (0..cli.readers)
-        .map(|_| stream.prepare(ReaderOptions::new("hot")).start(sink.clone()))
+        .map(|_| {
+            stream
+                .prepare(ReaderOptions::new("hot"))
+                .start(sink.clone())
+        })
         .collect();
 
     let mut maker = FrameMaker::new(cli.bitrate, 1);

@@ -1,4 +1,10 @@
 //! A CMS on a free port, and peers that speak to it over real sockets.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
 #![allow(dead_code)] // Each test file uses its own part of it.
 
 use std::net::SocketAddr;
