@@ -1,5 +1,6 @@
 use std::io::Cursor;
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 use easydarwin_core::media::AccessUnit;
 use proptest::prelude::*;
@@ -301,14 +302,10 @@ async fn what_is_no_media_is_refused() {
     std::fs::remove_file(fragmented).unwrap();
 }
 
-fn whole_clip() -> Vec<u8> {
-    std::fs::read(clip_path()).unwrap()
-}
-
-fn moov() -> Vec<u8> {
-    let clip = whole_clip();
+static MOOV: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let clip = std::fs::read(clip_path()).unwrap();
     boxes::child(&clip, b"moov").unwrap().to_vec()
-}
+});
 
 proptest! {
     #[test]
@@ -316,7 +313,7 @@ proptest! {
         cut in 0usize..20_000,
         damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..20),
     ) {
-        let mut moov = moov();
+        let mut moov = MOOV.clone();
         for (at, byte) in damage {
             let at = at.index(moov.len());
             moov[at] = byte;
