@@ -19,7 +19,8 @@ pub enum PushTransport {
     /// RTP interleaved in the RTSP connection (RFC 2326, 10.12): passes every firewall.
     #[default]
     Tcp,
-    /// RTP over UDP: no head-of-line blocking, but packets may be lost.
+    /// RTP over UDP: no head-of-line blocking, but packets may be lost. TCP where the media server
+    /// refuses it with 461.
     Udp,
 }
 

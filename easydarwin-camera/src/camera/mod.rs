@@ -60,7 +60,7 @@ impl Camera {
                 source,
                 transport: match settings.transport {
                     PushTransport::Tcp => ClientTransport::Tcp,
-                    PushTransport::Udp => ClientTransport::Udp,
+                    PushTransport::Udp => ClientTransport::UdpThenTcp,
                 },
                 reporter: reporter.clone(),
                 snapshots: snapshots.clone(),

@@ -129,7 +129,7 @@ impl From<String> for Secret {
 pub(crate) enum Transport {
     /// Interleaved in the RTSP connection
     Tcp,
-    /// Datagrams
+    /// Datagrams, or TCP where the media server refuses them
     Udp,
 }
 

@@ -136,6 +136,12 @@ fn load_raw(file: &mut File, codec: annexb::Codec, fps: Option<f64>) -> Result<C
     let mut bytes = Vec::new();
     file.take(first.size.into()).read_to_end(&mut bytes)?;
     let track = annexb::track(codec, &bytes);
+    if track.reorder_depth() > 0 {
+        tracing::warn!(
+            "the raw stream may hold its pictures in another order than they are shown in; \
+             if motion stutters put it into an MP4: ffmpeg -i IN -c copy OUT.mp4"
+        );
+    }
     let fps = fps.or_else(|| told_fps(&track)).unwrap_or(DEFAULT_FPS);
     Ok(annexb::clip(track, samples, fps))
 }
