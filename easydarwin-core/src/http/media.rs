@@ -22,7 +22,14 @@ pub(crate) async fn serve(
 ) -> Result<Response, HttpError> {
     let (parts, _) = request.into_parts();
     let mut target = Target::parse(parts.uri.path())?;
+    let in_query = target.token.is_none();
     let caller = Caller::new(&parts, target.token.take(), &shared.config.allowed_origins);
+    if let (Output::Playlist, true, Some(token)) =
+        (target.output, in_query, &caller.credentials.url_token)
+        && let Some(redirect) = page::token_into_path(&target.path, &parts.uri, token)
+    {
+        return Ok(redirect);
+    }
     match target.output {
         Output::Page => return Ok(page::player_page()),
         Output::PageWithoutSlash => return Ok(page::add_slash(&parts.uri)),

@@ -62,7 +62,7 @@ const MAX_BODY: usize = 4 << 10;
 /// A router that is mounted elsewhere learns its clients' addresses from axum's `ConnectInfo`
 /// (`into_make_service_with_connect_info::<SocketAddr>()`); without it every client has the
 /// address 0.0.0.0, which no rule should trust. Its last route takes every path that no other
-/// route has.
+/// route has; the player page expects `/player.js` at the root.
 pub fn router(state: HttpState) -> Router {
     let allowed: Vec<_> = state
         .config()

@@ -1,6 +1,8 @@
 use axum::http::{HeaderName, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 
+use crate::registry::StreamPath;
+
 const PLAYER: &str = include_str!("assets/player.js");
 const PAGE: &str = include_str!("assets/page.html");
 /// The page loads nothing from elsewhere; `blob:` is how a MediaSource is attached. Style and the
@@ -31,15 +33,33 @@ pub(crate) fn player_page() -> Response {
     (headers, PAGE).into_response()
 }
 
-/// Relative URIs need the final slash.
+/// Relative URIs need the final slash. Relative itself, so that it is right wherever the router
+/// is mounted.
 pub(crate) fn add_slash(uri: &Uri) -> Response {
     let query = uri.query().map(|q| format!("?{q}")).unwrap_or_default();
-    // One leading slash only: two would name another host.
-    let path = uri.path().trim_start_matches('/');
-    let location = format!("/{path}/{query}");
+    let last = uri.path().rsplit('/').next().unwrap_or_default();
+    let location = format!("./{last}/{query}");
     (
         StatusCode::PERMANENT_REDIRECT,
         [(header::LOCATION, location)],
     )
         .into_response()
+}
+
+/// From `…/index.m3u8?token=T` to `/t/T/…/index.m3u8`: the segments' relative URIs would lose the
+/// query. `None` when the token could not stand in a path.
+pub(crate) fn token_into_path(path: &StreamPath, uri: &Uri, token: &str) -> Option<Response> {
+    let clean = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
+    if !token.bytes().all(clean) {
+        return None;
+    }
+    let up = "../".repeat(uri.path().matches('/').count().saturating_sub(1));
+    let location = format!("{up}t/{token}/{path}/index.m3u8");
+    Some(
+        (
+            StatusCode::TEMPORARY_REDIRECT,
+            [(header::LOCATION, location)],
+        )
+            .into_response(),
+    )
 }

@@ -157,7 +157,7 @@ async fn hls_carries_b_frames_and_h265() {
         let clip = Clip::test_picture(options);
         let pictures = clip.count(0);
         let node = Node::start(clip, 4.0, false).await;
-        let video = packets(node.url("/t/right/cam/1/index.m3u8"), "v").await;
+        let video = packets(node.url("/cam/1/index.m3u8?token=right"), "v").await;
         assert_eq!(video.len(), pictures, "{options:?}");
         assert_monotonic(&video);
         assert!(
@@ -293,7 +293,13 @@ async fn refusals_say_why() {
     assert_eq!(page.status, 200);
     assert!(page.text().contains("<video"));
     let redirect = node.get("//evil.example/1").await;
-    assert_eq!(redirect.header("location"), Some("/evil.example/1/"));
+    assert_eq!(redirect.header("location"), Some("./1/"));
+    let redirect = node.get("/cam/1/index.m3u8?token=right").await;
+    assert_eq!(redirect.status, 307);
+    let location = redirect.header("location");
+    assert_eq!(location, Some("../../t/right/cam/1/index.m3u8"));
+    let hostile = node.get("/cam/1/index.m3u8?token=a/../../b").await;
+    assert_eq!(hostile.status, 403);
     let script = get(node.address, "/player.js", &["Origin: http://any.example"]).await;
     assert_eq!(script.header("access-control-allow-origin"), Some("*"));
     assert_eq!(node.get("/healthz").await.text(), "ok\n");

@@ -2,6 +2,8 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use sha2::{Digest, Sha256};
+
 use crate::registry::Credentials;
 use crate::relay::Viewer;
 
@@ -9,23 +11,25 @@ use crate::relay::Viewer;
 const MAX_SESSIONS: usize = 10_000;
 
 /// Who watches: HLS has no connection, so a session is one address with one set of credentials
-/// and one player.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct SessionKey {
-    address: IpAddr,
-    token: Option<String>,
-    authorization: Option<String>,
-    agent: Option<String>,
-}
+/// and one player. Kept as a digest: what clients send may be long, and secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct SessionKey([u8; 32]);
 
 impl SessionKey {
     pub(crate) fn new(address: IpAddr, credentials: &Credentials, agent: Option<&str>) -> Self {
-        Self {
-            address,
-            token: credentials.token().map(str::to_owned),
-            authorization: credentials.authorization.as_deref().map(str::to_owned),
-            agent: agent.map(str::to_owned),
+        let mut digest = Sha256::new();
+        for part in [
+            Some(address.to_string().as_str()),
+            credentials.token(),
+            credentials.authorization.as_deref(),
+            agent,
+        ] {
+            // The length in front keeps the parts apart.
+            let part = part.unwrap_or_default();
+            digest.update(part.len().to_be_bytes());
+            digest.update(part);
         }
+        Self(digest.finalize().into())
     }
 }
 
