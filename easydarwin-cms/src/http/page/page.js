@@ -76,7 +76,7 @@ async function open(serial, channel, name) {
   current = mine;
   $("stage").hidden = false;
   $("title").textContent = name;
-  $("detail").textContent = channel > 1 ? `${serial}, channel ${channel}` : serial;
+  $("detail").textContent = channel > 1 ? `${serial}, channel ${channel}` : name === serial ? "" : serial;
   $("live").hidden = true;
   say("Asking the camera for its picture…");
   mark();
@@ -181,8 +181,10 @@ function fill(card, device, channel) {
   const { part } = card;
   card.name = channel.name || device.name || device.serial;
   part(".name").textContent = card.name;
-  part(".serial").textContent =
-    device.channels.length > 1 ? `${device.serial} · ${channel.channel}` : device.serial;
+  const serial = device.channels.length > 1 ? `${device.serial} · ${channel.channel}` : device.serial;
+  part(".serial").textContent = [serial === card.name ? device.kind : serial, device.tag]
+    .filter(Boolean)
+    .join(" · ");
   const state = device.state === "online" && !channel.online ? "offline" : device.state;
   part(".state").className = `state ${state}`;
   part(".state span").textContent = STATES[state] ?? state;
