@@ -45,7 +45,7 @@ pub(super) fn hub_with(mut config: RelayConfig) -> Hub {
 
 /// Lets all tasks run until none has anything to do, in paused time.
 pub(super) async fn settle() {
-    for _ in 0..200 {
+    for _ in 0..40 {
         tokio::task::yield_now().await;
     }
 }
