@@ -7,7 +7,7 @@ use crate::rtsp::{Credentials, ParseError, RequestUri, Status, TransportAnswer, 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RequestId(pub(super) u64);
 
-/// What the bytes handed to [`ServerConnection::next`] began with.
+/// What the bytes handed to [`ServerConnection::next`](crate::rtsp::ServerConnection::next) began with.
 #[derive(Debug, PartialEq)]
 pub enum Step<'a> {
     /// Nothing complete: read more and call again with all bytes that were not consumed. Also
@@ -38,7 +38,7 @@ pub enum Step<'a> {
         /// What.
         event: ServerEvent,
     },
-    /// Write what [`ServerConnection::take_output`] still has, then close the connection.
+    /// Write what [`ServerConnection::take_output`](crate::rtsp::ServerConnection::take_output) still has, then close the connection.
     Close {
         /// Why.
         reason: CloseReason,
@@ -54,7 +54,7 @@ pub enum SessionRole {
     Record,
 }
 
-/// What the caller has to do. Every event with an `id` waits for [`ServerConnection::respond`].
+/// What the caller has to do. Every event with an `id` waits for [`ServerConnection::respond`](crate::rtsp::ServerConnection::respond).
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum ServerEvent {
