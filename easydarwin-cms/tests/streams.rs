@@ -14,7 +14,7 @@ use common::{FakeNode, Peer, TestCms, code};
 use easydarwin_core::protocol::node::{Close, Demand, DemandAck, NodeStream, StreamChange};
 use easydarwin_core::protocol::{
     AppType, ChannelInfo, Envelope, ErrorNum, FreeStream, MessageType, PushAck, PushRequest,
-    Register, StopRequest, StreamRef, TerminalType,
+    Register, StopAck, StopRequest, StreamRef, TerminalType,
 };
 use easydarwin_core::registry::{TokenAction, TokenVerifier, UnixMillis};
 
@@ -211,6 +211,7 @@ async fn every_failure_is_answered_in_time_and_names_its_stage() {
     // Agrees and never comes to the node.
     let (answer, _) = tokio::join!(cms.api(start), accept_push(&mut camera, ErrorNum::OK));
     expect(answer, 408, "publish");
+    stopped(&mut camera).await;
     // Comes and never sends a key frame.
     let device = async {
         accept_push(&mut camera, ErrorNum::OK).await;
@@ -223,7 +224,13 @@ async fn every_failure_is_answered_in_time_and_names_its_stage() {
     };
     let (answer, generation) = tokio::join!(cms.api(start), device);
     expect(answer, 408, "picture");
-    node.tell(StreamChange::Ended, "cam/1", generation + 1);
+    let close = node.asked(MessageType::NodeCloseReq).await;
+    assert_eq!(Close::from_envelope(&close).unwrap().generation, generation);
+    stopped(&mut camera).await;
+    node.tell(StreamChange::Ended, "cam/1", generation);
+    while !cms.handle.nodes().streams().await.unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
     // Its connection ends in the middle.
     let device = async {
         camera.expect().await;
@@ -231,6 +238,36 @@ async fn every_failure_is_answered_in_time_and_names_its_stage() {
     };
     let (answer, ()) = tokio::join!(cms.api(start), device);
     expect(answer, 503, "push");
+}
+
+async fn stopped(camera: &mut Peer) {
+    let message = camera.expect().await.envelope();
+    assert_eq!(message.kind(), Some(MessageType::StopStreamReq));
+}
+
+#[tokio::test]
+async fn an_old_camera_that_pushes_elsewhere_is_stopped_and_moved() {
+    let cms = cms().await;
+    let mut node = FakeNode::join(&cms, "n1").await;
+    let mut camera = cms.connect().await;
+    camera.register("old", "123456").await;
+    let device = async {
+        let message = camera.expect().await.envelope();
+        let mut push = PushRequest::from_envelope(&message).unwrap();
+        // Its first target, which it keeps.
+        push.server_ip = "127.0.0.9".into();
+        let ack = PushAck::answer(&push, ErrorNum::OK).to_envelope(&message.cseq());
+        camera.send_message(&ack).await;
+        let message = camera.expect().await.envelope();
+        let stop = StopRequest::from_envelope(&message).unwrap();
+        let ack = StopAck::answer(&stop, ErrorNum::OK).to_envelope(&message.cseq());
+        camera.send_message(&ack).await;
+        accept_push(&mut camera, ErrorNum::OK).await;
+        let grant = node.granted().await;
+        node.tell(StreamChange::Ready, "old/1", grant.generation);
+    };
+    let (answer, ()) = tokio::join!(cms.api("startdevicestream?device=old"), device);
+    assert_eq!(code(&answer), 200);
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use thiserror::Error;
 use tokio::sync::{Notify, watch};
 
+use super::release::release;
 use super::start;
 use crate::state::State;
 
@@ -150,6 +151,12 @@ impl Operations {
                 Err(error) => {
                     tracing::warn!(%stream, stage = error.stage(), %error, "stream did not come");
                 }
+            }
+            if let Err(StartError::NotPublished | StartError::NoKeyFrame | StartError::Ended(_)) =
+                &result
+            {
+                // It agreed to push: nobody wants that any more, and the next try begins clean.
+                release(&state_, &stream, None).await;
             }
             // First out of the table: who comes now begins anew or finds it live.
             state_.operations.running.lock().remove(&stream);

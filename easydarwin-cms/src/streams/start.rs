@@ -2,10 +2,11 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use easydarwin_core::protocol::node::Grant;
 use easydarwin_core::protocol::{
-    AppType, ErrorNum, Extension, MessageType, PushRequest, StreamRef,
+    AppType, ErrorNum, Extension, MessageType, PushAck, PushRequest, StopRequest, StreamRef,
 };
 use easydarwin_core::registry::{
     Claims, NodeStatus, StoreError, StreamLocation, StreamPath, TokenAction,
@@ -18,6 +19,9 @@ use crate::state::State;
 
 /// How long a grant at a node holds: the device's answer and its way to the node.
 const GRANT_TTL_S: u64 = 30;
+
+/// How long an old camera may take to stop before it is moved to another node.
+const STOP_ACK: Duration = Duration::from_secs(3);
 
 impl From<StoreError> for StartError {
     fn from(error: StoreError) -> Self {
@@ -160,7 +164,8 @@ async fn push(
         state.connection_id(session.link.id),
         &state.via,
     );
-    if session.info().ext.has(Extension::Token) {
+    let brings_token = session.info().ext.has(Extension::Token);
+    if brings_token {
         let ttl = state.config.token_ttl.as_secs();
         let mut claims = Claims::new(
             path.clone(),
@@ -174,6 +179,32 @@ async fn push(
         request.generation = Some(generation);
         request.server_host = Some(reach.host.clone());
     }
+    let (ack, cseq) = ask_to_push(state, session, &request).await?;
+    let elsewhere = (ack.server_ip.parse() != Ok(ip) && !ack.server_ip.is_empty())
+        || ack.server_port.is_some_and(|port| port != reach.rtsp);
+    if brings_token || !elsewhere {
+        return Ok(cseq);
+    }
+    // An old camera that pushes already keeps its first target and names it. It has to stop
+    // before it can be moved.
+    tracing::info!(%stream, target = %ack.server_ip, "the device pushes elsewhere; it is moved");
+    let mut stop = StopRequest::new(stream.serial.as_str(), stream.channel);
+    stop.route = request.route.clone();
+    let stopped = session.ask(MessageType::StopStreamAck, STOP_ACK, |cseq| {
+        stop.to_envelope(cseq)
+    });
+    if let Err(error) = stopped.await {
+        tracing::debug!(%stream, %error, "the stop was not answered");
+    }
+    Ok(ask_to_push(state, session, &request).await?.1)
+}
+
+/// Sends a push request; the device's agreement and the request's CSeq.
+async fn ask_to_push(
+    state: &State,
+    session: &Session,
+    request: &PushRequest,
+) -> Result<(PushAck, u32), StartError> {
     let mut sent = 0;
     let answer = session
         .ask(MessageType::PushStreamAck, state.config.push_ack, |cseq| {
@@ -181,11 +212,11 @@ async fn push(
             request.to_envelope(cseq)
         })
         .await;
-    match answer {
-        Ok(answer) => match answer.error().unwrap_or(ErrorNum::DEVICE_FAILURE) {
-            error if error.is_success() => Ok(sent),
-            error => Err(StartError::DeviceRefused(error)),
-        },
+    let refused = |error| StartError::DeviceRefused(error);
+    match answer.map(|answer| PushAck::from_envelope(&answer)) {
+        Ok(Ok(ack)) if ack.error.is_success() => Ok((ack, sent)),
+        Ok(Ok(ack)) => Err(refused(ack.error)),
+        Ok(Err(_)) => Err(refused(ErrorNum::DEVICE_FAILURE)),
         Err(AckError::Silent) => Err(StartError::DeviceSilent),
         Err(AckError::Gone) => Err(StartError::DeviceGone),
         Err(AckError::Busy) => Err(StartError::Internal(AckError::Busy.to_string())),

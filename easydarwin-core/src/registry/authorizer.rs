@@ -159,8 +159,10 @@ mod tests {
     }
 
     fn request(action: Action, path: &str, token: Option<String>) -> AccessRequest {
-        let mut credentials = Credentials::default();
-        credentials.bearer = token.map(Into::into);
+        let credentials = Credentials {
+            bearer: token.map(Into::into),
+            ..Credentials::default()
+        };
         let path = StreamPath::parse(path).unwrap();
         AccessRequest::new(action, path, "127.0.0.1:5".parse().unwrap(), credentials)
     }
