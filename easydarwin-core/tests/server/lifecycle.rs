@@ -44,6 +44,39 @@ async fn a_connection_that_says_nothing_is_closed() {
 }
 
 #[tokio::test]
+async fn a_player_lives_by_what_it_takes_or_by_its_reports() {
+    let mut config = easydarwin_core::rtsp::ServerConfig::default();
+    config.session_timeout = Duration::from_millis(300);
+    let builder = MediaServer::builder()
+        .authorizer(AllowAll)
+        .rtsp_config(config);
+    let server = Server::of(builder).await;
+    let _source = Source::start(server.hub(), "cam/1");
+    let url = server.url("cam/1");
+    let mut over_tcp = server.connect().await;
+    over_tcp.play(&url).await;
+    let mut over_udp = server.connect().await;
+    over_udp.describe(&url).await;
+    let gone = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let port = gone.local_addr().unwrap().port();
+    let transport = format!(
+        "RTP/AVP;unicast;client_port={port}-{}",
+        port.wrapping_add(1)
+    );
+    over_udp
+        .set_up(&format!("{url}/trackID=0"), &transport)
+        .await;
+    over_udp.request("PLAY", &url, &[], "").await;
+    // It never reports: nobody can tell whether it is still there.
+    over_udp.closed().await;
+    // It never says anything either, but it takes what is sent.
+    for _ in 0..50 {
+        assert!(over_tcp.packet().await.is_some());
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn shutdown_ends_players_and_publishers() {
     let server = Server::open().await;
     let _source = Source::start(server.hub(), "good/1");

@@ -82,7 +82,7 @@ impl Recorder {
         }
     }
 
-    /// Takes what came by datagram. Whether anything did.
+    /// Takes what came by datagram. Whether there was RTP among it: a sign of life.
     pub(super) fn receive(&mut self, now: Instant) -> bool {
         let Self {
             publisher,
@@ -92,7 +92,7 @@ impl Recorder {
         } = self;
         let mut any = false;
         udp.receive(now, |track, datagram| {
-            any = true;
+            any |= matches!(datagram, Datagram::Rtp(_));
             if *recording {
                 push_datagram(publisher, track, &datagram, now);
             }

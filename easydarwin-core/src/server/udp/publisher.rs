@@ -15,7 +15,9 @@ const DATAGRAM_ROOM: usize = 9 * 1024;
 /// Memory that is asked for at a time.
 const CHUNK: usize = 64 * 1024;
 /// A publisher is told every so often how its packets arrive.
-pub(crate) const REPORT_INTERVAL: Duration = Duration::from_secs(5);
+const REPORT_INTERVAL: Duration = Duration::from_secs(5);
+/// The first time it is told earlier, while it may still choose another bitrate or TCP.
+const FIRST_REPORT: Duration = Duration::from_secs(1);
 
 /// What a publisher sends by datagrams: one port pair per track.
 ///
@@ -52,7 +54,7 @@ impl UdpIngest {
             peer,
             tracks: Vec::new(),
             memory: BytesMut::new(),
-            next_report: now + REPORT_INTERVAL,
+            next_report: now + FIRST_REPORT,
         }
     }
 
