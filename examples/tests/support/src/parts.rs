@@ -13,10 +13,10 @@ use crate::proxy::Proxy;
 pub const SERIAL: &str = "001001000099";
 
 /// The key that the CMS gave this serial: 256 bits.
-const KEY: &str = "3f9c1d7be0a2468853d1f0c94e7ab6251c8d3e9f70b24a6d58e1c3f7092b4d6a";
+const KEY: &str = "ETglwoWyGNs42fFFsPNQk1geK5INXqwU6UZTNPzTxCo";
 
 /// The key with which media servers join.
-const JOIN_KEY: &str = "b7e1516c2a9d4f80837c6e5b1a0f2d4c9e8b7a6f5d4c3b2a19080f7e6d5c4b3a";
+const JOIN_KEY: &str = "mVR2JcQhkjaFOvVeSOcvw1IeSev8pHkBQtFy2M9FHBg";
 
 /// Where the parts listen, and the proxies between them.
 #[derive(Debug)]
@@ -72,7 +72,7 @@ impl Parts {
             "--join-key".to_owned(),
             JOIN_KEY.to_owned(),
             "--device".to_owned(),
-            format!("{SERIAL}:{KEY}"),
+            format!("{SERIAL}={KEY}"),
             "--legacy-clients".to_owned(),
             "127.0.0.0/8".to_owned(),
         ];
