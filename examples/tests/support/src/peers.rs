@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::media::{Audio, Clip};
 use crate::process::{Process, Workdir, tail};
@@ -12,6 +12,9 @@ use crate::units::{
 
 /// How long a reader may take from its start to its end, on a busy machine.
 const READER_LIMIT: Duration = Duration::from_secs(45);
+
+/// How often it is looked whether a reader has recorded enough.
+const RECORDED_POLL: Duration = Duration::from_millis(200);
 
 /// Seconds of media that a reader records.
 pub const SECONDS: usize = 4;
@@ -107,14 +110,15 @@ pub fn gstreamer_publish(workdir: &Workdir, clip: Clip, url: &str) -> Process {
         crate::units::VideoCodec::H264 => "h264parse",
         crate::units::VideoCodec::H265 => "h265parse",
     };
-    // Its own choice for AAC would be LATM, which half of the readers cannot take.
     let audio: &[&str] = match clip {
-        Clip::Aac => &["aacparse", "!", "rtpmp4gpay", "!"],
+        Clip::Aac => &["aacparse", "!"],
         Clip::BFrames => &["opusparse", "!"],
         Clip::H265 | Clip::Mulaw => &[],
     };
     let mut command = Command::new("gst-launch-1.0");
     command
+        // Its own choice for AAC would be LATM, which half of the readers cannot take.
+        .env("GST_PLUGIN_FEATURE_RANK", "rtpmp4apay:NONE")
         .args(["-q", "filesrc"])
         .arg(format!("location={}", clip.path().display()))
         .args([
@@ -254,42 +258,66 @@ pub fn gstreamer_read(
             "rtph265depay ! h265parse ! video/x-h265,stream-format=byte-stream,alignment=au"
         }
     };
-    // Buffers after which a branch ends; G.711's length depends on its sender.
-    let (audio_chain, audio_buffers) = match (clip.audio(), clip) {
-        (Audio::Aac, _) => ("rtpmp4gdepay", 47 * SECONDS),
-        (Audio::Opus, _) => ("rtpopusdepay", 50 * SECONDS),
-        (Audio::G711, Clip::H265) => ("rtppcmadepay", 0),
-        (Audio::G711, _) => ("rtppcmudepay", 0),
-    };
-    let audio_end = if clip.audio() == Audio::G711 {
-        // Its samples are counted in time instead.
-        format!("identity eos-after={}", 6 * SECONDS)
-    } else {
-        format!("identity eos-after={audio_buffers}")
+    let audio_chain = match (clip.audio(), clip) {
+        (Audio::Aac, _) => "rtpmp4gdepay",
+        (Audio::Opus, _) => "rtpopusdepay",
+        (Audio::G711, Clip::H265) => "rtppcmadepay",
+        (Audio::G711, _) => "rtppcmudepay",
     };
     let pipeline = format!(
         "rtspsrc name=s location={url} protocols={} latency=200 \
-         s. ! application/x-rtp,media=video ! queue ! {video_chain} ! identity eos-after={} ! filesink location={} \
-         s. ! application/x-rtp,media=audio ! queue ! {audio_chain} ! {audio_end} ! multifilesink location={}/%06d",
+         s. ! application/x-rtp,media=video ! queue ! {video_chain} ! filesink buffer-mode=unbuffered location={} \
+         s. ! application/x-rtp,media=audio ! queue ! {audio_chain} ! multifilesink location={}/%06d",
         transport.name(),
-        25 * SECONDS,
         video.display(),
         frames.path().display(),
     );
     let mut command = Command::new("gst-launch-1.0");
     command.arg("-q").args(pipeline.split_whitespace());
     let mut process = Process::spawn(workdir, "reader-gstreamer", command);
-    finish(&mut process)?;
+    // It has no option to end after some time: it is ended when it has recorded enough.
+    let deadline = Instant::now() + READER_LIMIT;
+    loop {
+        let received = gstreamer_received(clip, &video, frames.path())?;
+        if received.video.len() >= 25 * SECONDS
+            && received.audio.len().max(received.samples.len() / 160) >= 46 * SECONDS
+        {
+            return Ok(received);
+        }
+        if !process.running() || Instant::now() >= deadline {
+            return Err(format!(
+                "{} pictures, {} audio frames, {} samples, then it {}:\n{}",
+                received.video.len(),
+                received.audio.len(),
+                received.samples.len(),
+                if process.running() {
+                    "had no more in time"
+                } else {
+                    "ended"
+                },
+                tail(&process.log(), 3000)
+            ));
+        }
+        std::thread::sleep(RECORDED_POLL);
+    }
+}
 
+/// What has been recorded so far. The last unit of each kind may still be being written.
+fn gstreamer_received(clip: Clip, video: &Path, frames: &Path) -> Result<Received, String> {
+    // The file is not there before the first picture is.
+    let elementary = std::fs::read(video).unwrap_or_default();
+    let mut units = split_annexb(&elementary);
+    units.pop();
     let mut received = Received {
-        video: video_units(clip.video(), split_annexb(&read(&video)?)),
+        video: video_units(clip.video(), units),
         ..Received::default()
     };
-    let mut files: Vec<_> = std::fs::read_dir(frames.path())
+    let mut files: Vec<_> = std::fs::read_dir(frames)
         .map_err(|error| error.to_string())?
         .filter_map(|entry| Some(entry.ok()?.path()))
         .collect();
     files.sort();
+    files.pop();
     for file in files {
         let frame = read(&file)?;
         if clip.audio() == Audio::G711 {
