@@ -2,6 +2,7 @@
 //! 14496-15, 5.3 and 8.3; 14496-1, 7.2.6).
 
 use bytes::Bytes;
+use easydarwin_core::media::aac::AudioSpecificConfig;
 use easydarwin_core::media::{G711Law, H264Params, H265Params, Track};
 
 use super::boxes::{Fields, child, children};
@@ -113,6 +114,12 @@ fn aac(body: &[u8]) -> Option<Entry> {
     })?;
     let esds = child(fields.0, b"esds").or_else(|| child(child(fields.0, b"wave")?, b"esds"))?;
     let config = decoder_specific_info(esds.get(4..)?)?;
+    // The sample entry often says 2 for anything (ISO 14496-12 even asked for that once); players
+    // refuse an SDP whose channels contradict the configuration.
+    let channels = match AudioSpecificConfig::parse(&config) {
+        Ok(parsed) if parsed.channels > 0 => u16::from(parsed.channels),
+        _ => channels,
+    };
     let track = Track::aac(AUDIO_PAYLOAD_TYPE, rate, channels, config);
     Some(Entry::frames(track))
 }

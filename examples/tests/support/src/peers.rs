@@ -215,12 +215,15 @@ fn ffmpeg_record(
             .cloned()
             .collect()
     };
-    let dts = |stream| of(stream).iter().map(|packet| packet.dts).collect();
+    let dts = |stream| -> Vec<i64> { of(stream).iter().map(|packet| packet.dts).collect() };
     let mut received = Received {
         video: video_units(clip.video(), split_annexb(&read(&video)?)),
-        // ffmpeg guesses the decode times of an RTSP stream with B-frames; HLS says them.
-        video_dts: if input.is_empty() || matches!(clip, Clip::Aac | Clip::Mulaw) {
+        // Over RTSP ffmpeg guesses the first picture's time, and all of them with B-frames;
+        // HLS says them.
+        video_dts: if input.is_empty() {
             dts(0)
+        } else if matches!(clip, Clip::Aac | Clip::Mulaw) {
+            dts(0).split_off(1.min(of(0).len()))
         } else {
             Vec::new()
         },

@@ -32,6 +32,9 @@ pub struct VideoUnit {
     pub key: bool,
     /// First slice of its picture.
     pub first: bool,
+    /// H.265 RASL: cannot be decoded by who starts at the key frame before it, and is not sent
+    /// to him.
+    pub skipped_leading: bool,
 }
 
 /// NAL units of an Annex B byte stream.
@@ -81,20 +84,31 @@ pub fn video_units<'a>(
 ) -> Vec<VideoUnit> {
     let described = units.into_iter().filter_map(|unit| {
         let &header = unit.first()?;
-        let (vcl, key, first) = match codec {
+        let (vcl, key, first, skipped_leading) = match codec {
             VideoCodec::H264 => {
                 let kind = header & 0x1f;
-                (matches!(kind, 1..=5), kind == 5, unit.get(1)? & 0x80 != 0)
+                (
+                    matches!(kind, 1..=5),
+                    kind == 5,
+                    unit.get(1)? & 0x80 != 0,
+                    false,
+                )
             }
             VideoCodec::H265 => {
                 let kind = (header >> 1) & 0x3f;
-                (kind < 32, matches!(kind, 16..=21), unit.get(2)? & 0x80 != 0)
+                (
+                    kind < 32,
+                    matches!(kind, 16..=21),
+                    unit.get(2)? & 0x80 != 0,
+                    matches!(kind, 8 | 9),
+                )
             }
         };
         vcl.then(|| VideoUnit {
             hash: hash(unit),
             key,
             first,
+            skipped_leading,
         })
     });
     described.collect()
@@ -199,11 +213,28 @@ pub fn video_run(
     received: &[VideoUnit],
     least: usize,
 ) -> Result<usize, String> {
-    match received.first() {
-        Some(unit) if !unit.key => Err("it does not begin with a key frame".to_owned()),
-        Some(unit) if !unit.first => Err("it begins within a picture".to_owned()),
-        _ => contiguous_run(published, received, least),
+    let first = received.first().ok_or("nothing was received")?;
+    if !first.key {
+        return Err("it does not begin with a key frame".to_owned());
     }
+    if !first.first {
+        return Err("it begins within a picture".to_owned());
+    }
+    let start = published
+        .iter()
+        .position(|unit| unit == first)
+        .ok_or("the first received unit was never published")?;
+    // Leading pictures that refer to what came before the start are left out until the next one.
+    let mut keys = 0;
+    let expected: Vec<VideoUnit> = published[start..]
+        .iter()
+        .filter(|unit| {
+            keys += usize::from(unit.key && unit.first);
+            keys > 1 || !unit.skipped_leading
+        })
+        .copied()
+        .collect();
+    contiguous_run(&expected, received, least)
 }
 
 /// Checks that `received` stands in `published` in one piece.
