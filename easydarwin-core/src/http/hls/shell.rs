@@ -190,7 +190,8 @@ impl Task {
             self.hls.shared.lock().error = Some(error);
             self.end();
         }
-        let mut sweep = tokio::time::interval(SWEEP);
+        // Not at once: the session for which this task was started is only now being added.
+        let mut sweep = tokio::time::interval_at(tokio::time::Instant::now() + SWEEP, SWEEP);
         sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let live = !self.hls.is_over();
