@@ -75,7 +75,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .build()
         .await?;
     let rtsp = reachable(server.rtsp_addr());
-    let http = server.http_addr().map(reachable).ok_or("the media server has no HTTP port")?;
+    let http = server
+        .http_addr()
+        .map(reachable)
+        .ok_or("the media server has no HTTP port")?;
 
     // The camera gets a key that the CMS knows.
     let key = key_text(random_bytes()?);
@@ -97,8 +100,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     println!("platform ready: page=http://{cms_address}/ rtsp={rtsp} http={http}");
     println!("  devices  curl 'http://{cms_address}/api/v1/getdevicelist'");
-    println!("  start    curl 'http://{cms_address}/api/v1/startdevicestream?device={SERIAL}&channel=1'");
-    println!("  URL      curl 'http://{cms_address}/api/v1/getdevicestream?device={SERIAL}&channel=1&protocol=rtsp'");
+    println!(
+        "  start    curl 'http://{cms_address}/api/v1/startdevicestream?device={SERIAL}&channel=1'"
+    );
+    println!(
+        "  URL      curl 'http://{cms_address}/api/v1/getdevicestream?device={SERIAL}&channel=1&protocol=rtsp'"
+    );
     println!("  RTSP     ffplay rtsp://{rtsp}/{SERIAL}/1");
     println!("  HLS      http://{http}/{SERIAL}/1/index.m3u8");
 

@@ -11,7 +11,7 @@ use easydarwin_test_support::peers::{Received, SECONDS, Transport};
 use easydarwin_test_support::process::{Process, Workdir, binary};
 use easydarwin_test_support::units::{hash, split_length_prefixed, video_units};
 use futures::StreamExt as _;
-use retina::client::{PlayOptions, Session, SessionOptions, SetupOptions};
+use retina::client::{InitialTimestampPolicy, PlayOptions, Session, SessionOptions, SetupOptions};
 use retina::codec::CodecItem;
 use url::Url;
 
@@ -39,7 +39,8 @@ pub(crate) fn retina(clip: Clip, url: &str, with_audio: bool) -> Result<Received
                 .map_err(|error| format!("SETUP: {error}"))?;
         }
         let mut frames = session
-            .play(PlayOptions::default())
+            // Who comes before the first picture gets an RTP-Info without times.
+            .play(PlayOptions::default().initial_timestamp(InitialTimestampPolicy::Permissive))
             .await
             .map_err(|error| format!("PLAY: {error}"))?
             .demuxed()
