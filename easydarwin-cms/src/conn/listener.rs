@@ -103,7 +103,8 @@ async fn serve(state: Arc<State>, stream: TcpStream, peer: SocketAddr) {
             protocol_loop::run(&state, link, bytes).await;
             state.links.remove(id);
         }
-        Owner::Http => http::serve(state, stream, bytes, peer, local).await,
+        // On the heap: it is many times what a device needs.
+        Owner::Http => Box::pin(http::serve(state, stream, bytes, peer, local)).await,
         Owner::Tls | Owner::Unknown => {
             tracing::debug!(%peer, "no TLS on this port");
         }

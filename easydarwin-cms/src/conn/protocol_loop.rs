@@ -4,6 +4,7 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use easydarwin_core::protocol::{
@@ -80,7 +81,7 @@ async fn serve(
             match input.take() {
                 Next::Message(message) => {
                     link.heard_at(state.now());
-                    if dispatch::handle(state, conn, message).await.is_err() {
+                    if handle(state, conn, message).await.is_err() {
                         return Ended::ByUs;
                     }
                 }
@@ -108,12 +109,22 @@ async fn serve(
             Next::Bad(error) => return refuse(link, error).await,
             Next::Message(message) => {
                 link.heard_at(state.now());
-                if dispatch::handle(state, conn, message).await.is_err() {
+                if handle(state, conn, message).await.is_err() {
                     return Ended::ByUs;
                 }
             }
         }
     }
+}
+
+/// On the heap, and only while there is something to do: the longest of all answers would
+/// otherwise lie in every idle connection's task.
+fn handle<'a>(
+    state: &'a Arc<State>,
+    conn: &'a mut ConnState,
+    message: Incoming,
+) -> Pin<Box<dyn Future<Output = Handled> + Send + 'a>> {
+    Box::pin(dispatch::handle(state, conn, message))
 }
 
 fn interest(link: &Link) -> Interest {

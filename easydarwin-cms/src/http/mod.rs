@@ -6,7 +6,6 @@ mod routes;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -18,9 +17,6 @@ use rewind::Rewind;
 
 /// Longest head of an HTTP request.
 const MAX_HEAD: usize = 64 * 1024;
-
-/// How long an HTTP client may take for the head of its next request.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// Serves a connection whose first bytes, already read, are HTTP.
 pub(crate) async fn serve(
@@ -44,7 +40,7 @@ pub(crate) async fn serve(
     };
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
+        .header_read_timeout(state.config.idle)
         .max_buf_size(MAX_HEAD)
         // Old clients look for `Content-Length` in this very case.
         .title_case_headers(true)
