@@ -1,5 +1,13 @@
 //! The media server on real sockets: publishing and playing, rights, on demand, bad input.
 #![cfg(feature = "server")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::field_reassign_with_default,
+    reason = "a test may stop at the first surprise; options are set as an embedder sets them"
+)]
 
 mod bad_input;
 mod demand;

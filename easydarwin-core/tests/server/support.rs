@@ -15,22 +15,22 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 /// Nothing in these tests takes so long unless it hangs.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
-pub struct Server {
-    pub addr: SocketAddr,
-    pub handle: ServerHandle,
+pub(crate) struct Server {
+    pub(crate) addr: SocketAddr,
+    pub(crate) handle: ServerHandle,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
 }
 
 impl Server {
     /// A server that lets everybody do everything.
-    pub async fn open() -> Self {
+    pub(crate) async fn open() -> Self {
         Self::of(MediaServer::builder().authorizer(AllowAll)).await
     }
 
-    pub async fn of(builder: MediaServerBuilder) -> Self {
+    pub(crate) async fn of(builder: MediaServerBuilder) -> Self {
         let server = builder.build().await.unwrap();
         let (stop, stopped) = oneshot::channel();
         let addr = server.rtsp_addr();
@@ -51,72 +51,72 @@ impl Server {
         }
     }
 
-    pub fn hub(&self) -> &Hub {
+    pub(crate) fn hub(&self) -> &Hub {
         self.handle.hub()
     }
 
-    pub fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("rtsp://{}/{path}", self.addr)
     }
 
-    pub async fn connect(&self) -> Rtsp {
+    pub(crate) async fn connect(&self) -> Rtsp {
         Rtsp::connect(self.addr).await
     }
 
-    pub async fn stop(mut self) {
+    pub(crate) async fn stop(mut self) {
         let _ = self.stop.take().unwrap().send(());
         within(self.task).await.unwrap();
     }
 }
 
-pub async fn within<T>(future: impl Future<Output = T>) -> T {
+pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future)
         .await
         .expect("took too long")
 }
 
 #[derive(Debug, Clone)]
-pub struct Response {
-    pub status: u16,
-    pub reason: String,
-    pub headers: Vec<(String, String)>,
-    pub body: Vec<u8>,
+pub(crate) struct Response {
+    pub(crate) status: u16,
+    pub(crate) reason: String,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Response {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers
             .iter()
             .find(|(key, _)| key.eq_ignore_ascii_case(name))
             .map(|(_, value)| value.as_str())
     }
 
-    pub fn session(&self) -> String {
+    pub(crate) fn session(&self) -> String {
         let value = self.header("Session").expect("a session");
         value.split(';').next().unwrap().to_owned()
     }
 
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8(self.body.clone()).unwrap()
     }
 }
 
 #[derive(Debug)]
-pub enum Message {
+pub(crate) enum Message {
     Response(Response),
     Frame(u8, Vec<u8>),
 }
 
 /// An RTSP client that does as it is told.
-pub struct Rtsp {
-    pub socket: TcpStream,
+pub(crate) struct Rtsp {
+    pub(crate) socket: TcpStream,
     buffer: Vec<u8>,
     cseq: u32,
-    pub session: Option<String>,
+    pub(crate) session: Option<String>,
 }
 
 impl Rtsp {
-    pub async fn connect(addr: SocketAddr) -> Self {
+    pub(crate) async fn connect(addr: SocketAddr) -> Self {
         Self {
             socket: within(TcpStream::connect(addr)).await.unwrap(),
             buffer: Vec::new(),
@@ -125,12 +125,12 @@ impl Rtsp {
         }
     }
 
-    pub async fn send(&mut self, bytes: &[u8]) {
+    pub(crate) async fn send(&mut self, bytes: &[u8]) {
         within(self.socket.write_all(bytes)).await.unwrap();
     }
 
     /// `None`: the peer closed the connection (or cut it).
-    pub async fn next(&mut self) -> Option<Message> {
+    pub(crate) async fn next(&mut self) -> Option<Message> {
         loop {
             if let Some(message) = self.parse() {
                 return Some(message);
@@ -183,7 +183,7 @@ impl Rtsp {
         }))
     }
 
-    pub async fn write_request(
+    pub(crate) async fn write_request(
         &mut self,
         method: &str,
         url: &str,
@@ -207,7 +207,7 @@ impl Rtsp {
     }
 
     /// The next response; frames before it are thrown away.
-    pub async fn response(&mut self) -> Response {
+    pub(crate) async fn response(&mut self) -> Response {
         loop {
             match self.next().await.expect("a response") {
                 Message::Response(response) => return response,
@@ -216,7 +216,7 @@ impl Rtsp {
         }
     }
 
-    pub async fn request(
+    pub(crate) async fn request(
         &mut self,
         method: &str,
         url: &str,
@@ -232,18 +232,18 @@ impl Rtsp {
         response
     }
 
-    pub async fn describe(&mut self, url: &str) -> Response {
+    pub(crate) async fn describe(&mut self, url: &str) -> Response {
         self.request("DESCRIBE", url, &[("Accept", "application/sdp")], "")
             .await
     }
 
-    pub async fn set_up(&mut self, url: &str, transport: &str) -> Response {
+    pub(crate) async fn set_up(&mut self, url: &str, transport: &str) -> Response {
         self.request("SETUP", url, &[("Transport", transport)], "")
             .await
     }
 
     /// DESCRIBE, SETUP of the first track over TCP, PLAY: all must succeed.
-    pub async fn play(&mut self, url: &str) {
+    pub(crate) async fn play(&mut self, url: &str) {
         assert_eq!(self.describe(url).await.status, 200);
         let track = format!("{url}/trackID=0");
         let response = self
@@ -254,7 +254,7 @@ impl Rtsp {
     }
 
     /// The next RTP packet on channel 0.
-    pub async fn packet(&mut self) -> Option<Vec<u8>> {
+    pub(crate) async fn packet(&mut self) -> Option<Vec<u8>> {
         loop {
             match self.next().await? {
                 Message::Frame(0, packet) => return Some(packet),
@@ -264,21 +264,21 @@ impl Rtsp {
     }
 
     /// Whether the server closes this connection; what it still sends is thrown away.
-    pub async fn closed(&mut self) {
+    pub(crate) async fn closed(&mut self) {
         while self.next().await.is_some() {}
     }
 }
 
-pub fn sequence(packet: &[u8]) -> u16 {
+pub(crate) fn sequence(packet: &[u8]) -> u16 {
     u16::from_be_bytes([packet[2], packet[3]])
 }
 
 /// An SDP with one G.711 track: the simplest thing that can be published.
-pub const AUDIO_SDP: &str = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=test\r\nc=IN IP4 0.0.0.0\r\n\
+pub(crate) const AUDIO_SDP: &str = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=test\r\nc=IN IP4 0.0.0.0\r\n\
     t=0 0\r\nm=audio 0 RTP/AVP 8\r\na=rtpmap:8 PCMA/8000\r\na=control:streamid=0\r\n";
 
 /// An RTP packet of 20 ms of G.711.
-pub fn audio_packet(sequence: u16) -> Vec<u8> {
+pub(crate) fn audio_packet(sequence: u16) -> Vec<u8> {
     let mut packet = vec![0x80, 8];
     packet.extend(sequence.to_be_bytes());
     packet.extend((u32::from(sequence) * 160).to_be_bytes());
@@ -288,25 +288,24 @@ pub fn audio_packet(sequence: u16) -> Vec<u8> {
 }
 
 /// The packet as it goes over TCP.
-pub fn interleaved(channel: u8, packet: &[u8]) -> Vec<u8> {
+pub(crate) fn interleaved(channel: u8, packet: &[u8]) -> Vec<u8> {
     let mut frame = vec![b'$', channel];
     frame.extend(u16::try_from(packet.len()).unwrap().to_be_bytes());
     frame.extend(packet);
     frame
 }
 
-pub fn path(text: &str) -> StreamPath {
+pub(crate) fn path(text: &str) -> StreamPath {
     StreamPath::parse(text).unwrap()
 }
 
 /// A stream published from code, 50 packets a second.
-pub struct Source {
+pub(crate) struct Source {
     task: JoinHandle<()>,
-    pub generation: u64,
 }
 
 impl Source {
-    pub fn start(hub: &Hub, name: &str) -> Self {
+    pub(crate) fn start(hub: &Hub, name: &str) -> Self {
         let description = SessionDescription {
             name: name.to_owned(),
             tracks: vec![Track::g711(G711Law::A)],
@@ -315,7 +314,6 @@ impl Source {
         let mut publisher = hub
             .publish(&path(name), description, Principal::Named("test".into()))
             .unwrap();
-        let generation = publisher.generation();
         let task = tokio::spawn(async move {
             let mut tick = tokio::time::interval(Duration::from_millis(20));
             let mut sequence = 0_u16;
@@ -329,7 +327,7 @@ impl Source {
                 sequence = sequence.wrapping_add(1);
             }
         });
-        Self { task, generation }
+        Self { task }
     }
 }
 
@@ -340,13 +338,13 @@ impl Drop for Source {
 }
 
 /// A player of a good stream: whatever others do, it must get every packet, and in time.
-pub struct Witness {
+pub(crate) struct Witness {
     received: Arc<AtomicU64>,
     task: JoinHandle<()>,
 }
 
 impl Witness {
-    pub async fn watch(server: &Server, name: &str) -> Self {
+    pub(crate) async fn watch(server: &Server, name: &str) -> Self {
         let mut client = server.connect().await;
         client.play(&server.url(name)).await;
         let received = Arc::new(AtomicU64::new(0));
@@ -369,7 +367,7 @@ impl Witness {
     }
 
     /// Waits for some more packets; fails if any was lost.
-    pub async fn fine(&self) {
+    pub(crate) async fn fine(&self) {
         let before = self.received.load(Ordering::Relaxed);
         within(async {
             while self.received.load(Ordering::Relaxed) < before + 5 {
@@ -388,7 +386,7 @@ impl Drop for Witness {
 }
 
 /// Publishes the audio track over TCP and keeps the connection.
-pub async fn publish(client: &mut Rtsp, url: &str) -> Response {
+pub(crate) async fn publish(client: &mut Rtsp, url: &str) -> Response {
     let announced = client
         .request(
             "ANNOUNCE",

@@ -363,13 +363,13 @@ impl<'a> Session<'a> {
     async fn report(&mut self) -> Result<(), SessionError> {
         let hub = self.server.hub();
         let info = hub.info();
-        let mut report = Report::default();
-        report.load_permille = self.server.load_permille();
-        report.streams = count(info.streams);
-        report.viewers = count(info.viewers);
-        if std::mem::take(&mut self.want_inventory) {
-            report.inventory = Some(hub.streams().iter().map(describe).collect());
-        }
+        let full = std::mem::take(&mut self.want_inventory);
+        let report = Report {
+            load_permille: self.server.load_permille(),
+            streams: count(info.streams),
+            viewers: count(info.viewers),
+            inventory: full.then(|| hub.streams().iter().map(describe).collect()),
+        };
         let cseq = self.next_cseq();
         self.send(&report.to_envelope(cseq)).await
     }

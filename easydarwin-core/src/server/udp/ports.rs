@@ -81,10 +81,10 @@ fn bind_ephemeral(ip: IpAddr) -> io::Result<UdpPair> {
     for _ in 0..EPHEMERAL_TRIES {
         let probe = bind_socket(SocketAddr::new(ip, 0))?;
         let port = probe.local_addr()?.port();
-        if port % 2 == 0 {
-            if let Ok(rtcp) = bind_socket(SocketAddr::new(ip, port.saturating_add(1))) {
-                return Ok(pair(probe, rtcp, port));
-            }
+        if port % 2 == 0
+            && let Ok(rtcp) = bind_socket(SocketAddr::new(ip, port.saturating_add(1)))
+        {
+            return Ok(pair(probe, rtcp, port));
         }
     }
     Err(io::Error::new(
