@@ -235,7 +235,7 @@ impl ReaderGroup {
         let mut served = 0;
         let mut batch = std::mem::take(&mut scratch.batch);
         let mut rest = batch.drain(..);
-        while let Some(slot) = rest.next() {
+        for slot in rest.by_ref() {
             self.serve(slot, scratch, at);
             served += 1;
             if served % CLOCK_EVERY == 0 {
