@@ -201,8 +201,8 @@ impl ReaderGroup {
         true
     }
 
-    /// Serves some readers; returns how many.
-    pub(super) fn turn(&mut self, scratch: &mut Scratch) -> usize {
+    /// Serves some readers.
+    pub(super) fn turn(&mut self, scratch: &mut Scratch) {
         let started = now();
         scratch.batch.clear();
         while scratch.batch.len() < BATCH
@@ -228,7 +228,7 @@ impl ReaderGroup {
             .min();
         let Some(oldest) = oldest else {
             self.hold_back(started, false);
-            return 0;
+            return;
         };
         self.stream.window(oldest, &mut scratch.window);
         let mut at = started;
@@ -254,7 +254,6 @@ impl ReaderGroup {
             self.measure(now().saturating_duration_since(started));
         }
         self.hold_back(at, !scratch.parked.is_empty());
-        served
     }
 
     fn serve(&mut self, slot: usize, scratch: &mut Scratch, at: Instant) {

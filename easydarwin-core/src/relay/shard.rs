@@ -17,9 +17,8 @@ use super::live::StreamInner;
 use super::reader::Reader;
 use super::wake::WakeQueue;
 
-/// Readers served before other tasks of the worker get their turn.
-const READERS_PER_YIELD: usize = 64;
-/// Time spent on readers before other tasks of the worker get their turn.
+/// Time spent on readers before other tasks of the worker get their turn. Only time counts, not
+/// readers: each yield makes the runtime look at its sockets and wake another worker.
 pub(super) const TIME_PER_YIELD: Duration = Duration::from_millis(1);
 /// How often blocked readers are looked at for having stalled too long.
 const STALL_CHECK: Duration = Duration::from_secs(1);
@@ -113,20 +112,16 @@ impl ShardTask {
     async fn run(mut self) {
         let mut timer = std::pin::pin!(tokio::time::sleep(Duration::ZERO));
         let mut armed: Option<Instant> = None;
-        let mut served = 0;
         let mut since = now();
         loop {
             self.take_work();
             self.take_unblocked();
             if let Some(id) = self.ready.pop_front() {
-                served += self.serve(id);
+                self.serve(id);
                 let at = now();
                 self.tick(at);
-                if served >= READERS_PER_YIELD
-                    || at.saturating_duration_since(since) >= TIME_PER_YIELD
-                {
+                if at.saturating_duration_since(since) >= TIME_PER_YIELD {
                     tokio::task::yield_now().await;
-                    served = 0;
                     since = now();
                 }
                 continue;
@@ -149,7 +144,6 @@ impl ShardTask {
                     self.tick(now());
                 }
             }
-            served = 0;
             since = now();
         }
     }
@@ -237,13 +231,13 @@ impl ShardTask {
         }
     }
 
-    /// One turn of one group; returns how many readers were served.
-    fn serve(&mut self, id: u64) -> usize {
+    /// One turn of one group.
+    fn serve(&mut self, id: u64) {
         let Some(group) = self.groups.get_mut(&id) else {
-            return 0;
+            return;
         };
         group.queued = false;
-        let served = group.turn(&mut self.scratch);
+        group.turn(&mut self.scratch);
         if group.has_work() {
             enqueue(&mut self.ready, id, group);
         }
@@ -262,7 +256,6 @@ impl ShardTask {
             }
         }
         self.left(id);
-        served
     }
 
     /// Accounts for readers that left a group.
