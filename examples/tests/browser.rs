@@ -34,7 +34,7 @@ fn a_click_plays_the_camera_within_two_seconds() {
         "platform",
         ["--port-offset", &offset.to_string(), "--log", "info"],
     );
-    let browser = Browser::start(&workdir, 1200, 980);
+    let browser = Browser::start(&workdir, 1200, 1240);
     browser.open(&format!("http://127.0.0.1:{}/", CMS_PORT + offset));
 
     // The list shows the camera, that it is online, and its snapshot.
