@@ -91,12 +91,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .source(PatternSource::new(SERIAL))
         .build()?;
 
-    // The camera leaves first, while the others still listen to its goodbye.
-    let (stop_camera, stop_servers) = (CancellationToken::new(), CancellationToken::new());
-    let cms = tokio::spawn(cms.run(stop_servers.clone().cancelled_owned()));
-    let link = tokio::spawn(agent.run(server.handle(), stop_servers.clone()));
-    let server = tokio::spawn(server.run(stop_servers.clone().cancelled_owned()));
-    let camera = tokio::spawn(camera.run(stop_camera.clone().cancelled_owned()));
+    // They leave one after the other, while the rest still listens to the goodbye.
+    let stop: [_; 3] = std::array::from_fn(|_| CancellationToken::new());
+    let [stop_camera, stop_node, stop_cms] = stop.clone();
+    let camera = tokio::spawn(camera.run(stop_camera.cancelled_owned()));
+    let link = tokio::spawn(agent.run(server.handle(), stop_node.clone()));
+    let server = tokio::spawn(server.run(stop_node.cancelled_owned()));
+    let cms = tokio::spawn(cms.run(stop_cms.cancelled_owned()));
 
     println!("platform ready: page=http://{cms_address}/ rtsp={rtsp} http={http}");
     println!("  devices  curl 'http://{cms_address}/api/v1/getdevicelist'");
@@ -110,11 +111,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("  HLS      http://{http}/{SERIAL}/1/index.m3u8");
 
     shutdown.await;
+    let [stop_camera, stop_node, stop_cms] = stop;
     stop_camera.cancel();
     camera.await?;
-    stop_servers.cancel();
+    stop_node.cancel();
     link.await?;
     server.await??;
+    stop_cms.cancel();
     cms.await??;
     Ok(())
 }
