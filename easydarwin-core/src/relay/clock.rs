@@ -200,8 +200,8 @@ mod tests {
             &mut [(&mut video, 90_000), (&mut audio, 8_000)],
             Duration::from_secs(5),
         );
-        assert_eq!(relation(&video, &audio), 175_000_000);
-        for _ in 0..10 {
+        assert_eq!(relation(&video, &audio), 200_000_000 - 5 * SLEW_PER_SECOND);
+        for _ in 0..40 {
             adjust(
                 &mut [(&mut video, 90_000), (&mut audio, 8_000)],
                 Duration::from_secs(5),
