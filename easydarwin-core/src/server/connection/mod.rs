@@ -7,7 +7,7 @@ mod replies;
 mod requests;
 
 use std::cell::RefCell;
-use std::io;
+use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::Poll;
@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 use thiserror::Error;
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 use self::player::Player;
@@ -188,12 +189,12 @@ impl Connection {
                 if room.is_empty() {
                     return Err(End::Rtsp(CloseReason::TooManyWaiting));
                 }
-                let count = match self.socket.try_read(room) {
-                    Ok(0) => return Err(End::Peer),
-                    Ok(count) => count,
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                    Err(error) => return Err(End::Io(error)),
+                let Some(count) = read_available(&self.socket, room).map_err(End::Io)? else {
+                    return Ok(());
                 };
+                if count == 0 {
+                    return Err(End::Peer);
+                }
                 let full = count == room.len();
                 front.copy_from_slice(&self.unread);
                 self.unread = Vec::new();
@@ -381,6 +382,26 @@ impl Connection {
                 Err(_) => return,
             }
         }
+    }
+}
+
+/// Reads what there is; `None`: nothing.
+///
+/// A read that leaves room has emptied the socket (epoll(7), question 9), so the readiness is
+/// cleared at once: the runtime would find that out by one more system call at each wake-up.
+fn read_available(socket: &TcpStream, room: &mut [u8]) -> io::Result<Option<usize>> {
+    let mut read = None;
+    let result = socket.try_io(Interest::READABLE, || {
+        let count = (&*SockRef::from(socket)).read(room)?;
+        read = Some(count);
+        if count > 0 && count < room.len() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        Ok(())
+    });
+    match result {
+        Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+        _ => Ok(read),
     }
 }
 
