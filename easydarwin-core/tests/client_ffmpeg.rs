@@ -1,4 +1,10 @@
 //! Our publisher against a server that we did not write: ffmpeg, listening.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};

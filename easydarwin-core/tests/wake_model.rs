@@ -2,7 +2,7 @@
 //! allows: the very source file, with loom's primitives in place of the real ones.
 
 #![cfg(feature = "server")]
-#![allow(unreachable_pub, missing_docs)]
+#![allow(unreachable_pub, missing_docs, clippy::unwrap_used)]
 
 mod sync {
     pub(super) use loom::sync::atomic::{AtomicBool, Ordering};

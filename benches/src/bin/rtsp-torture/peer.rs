@@ -100,16 +100,11 @@ impl Peer {
 
     /// Takes one whole answer off the buffer, frames before it dropped.
     fn take_message(&mut self) -> Option<Heard> {
-        loop {
-            match self.buffer.first()? {
-                b'$' => {
-                    let head = self.buffer.get(..4)?;
-                    let length = 4 + usize::from(u16::from_be_bytes([head[2], head[3]]));
-                    self.buffer.get(..length)?;
-                    self.buffer.drain(..length);
-                }
-                _ => break,
-            }
+        while *self.buffer.first()? == b'$' {
+            let head = self.buffer.get(..4)?;
+            let length = 4 + usize::from(u16::from_be_bytes([head[2], head[3]]));
+            self.buffer.get(..length)?;
+            self.buffer.drain(..length);
         }
         let end = self.buffer.windows(4).position(|w| w == b"\r\n\r\n")?;
         let head = String::from_utf8_lossy(&self.buffer[..end]).into_owned();

@@ -126,7 +126,7 @@ pub fn expand(text: &str, names: &Names) -> Vec<u8> {
                 "path" => names.path.as_bytes(),
                 "track" => names.track.as_bytes(),
                 "session" => names.session.as_bytes(),
-                _ => rest[open..=open + close].as_bytes(),
+                _ => &rest.as_bytes()[open..=open + close],
             }),
         }
         rest = &rest[open + close + 1..];
