@@ -74,7 +74,7 @@ pub struct Settings {
     )]
     pub legacy_clients: Option<Vec<LegacyText>>,
 
-    /// Web pages of other hosts that may use the API, as http://HOST[:PORT]
+    /// Web pages of other hosts that may use the API, as http://HOST or http://HOST:PORT
     #[arg(
         long,
         value_name = "ORIGIN",

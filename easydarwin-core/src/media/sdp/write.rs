@@ -6,7 +6,7 @@ use crate::media::{
     AacParams, Codec, H264Params, H265Params, MediaKind, SessionDescription, Track, base64,
 };
 
-/// The session-level lines of [`write`].
+/// The session-level lines of [`write()`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WriteOptions {
     /// Address of the `o=` line, and of the `c=` line (whose meaning is only the IP version: it
