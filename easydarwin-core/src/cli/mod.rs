@@ -10,6 +10,7 @@ mod key;
 mod process;
 mod run;
 mod settings;
+mod size;
 
 pub use args::{Cli, Command, TokenAction, TokenArgs};
 pub use duration::DurationText;
@@ -19,3 +20,4 @@ pub use run::{Node, RunError, main};
 pub use settings::{
     CidrText, DEFAULT_HTTP_PORT, DEFAULT_RTSP_PORT, PortRange, Secret, Settings, SettingsError,
 };
+pub use size::SizeText;

@@ -151,6 +151,7 @@ impl Node {
             .http(settings.http.unwrap_or(everywhere(DEFAULT_HTTP_PORT)))
             .http_config(http)
             .limits(limits)
+            .relay(settings.relay())
             .authorizer(authorizer);
         if let Some(range) = settings.udp_ports {
             builder = builder.udp_ports(range.0);

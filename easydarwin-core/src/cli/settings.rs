@@ -3,12 +3,15 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
 use clap::Args;
 use serde::Deserialize;
 use thiserror::Error;
 
+use super::{DurationText, SizeText};
 use crate::registry::{Cidr, CidrError};
+use crate::relay::{RelayConfig, Start};
 
 /// The port for RTSP that the documents and examples use.
 pub const DEFAULT_RTSP_PORT: u16 = 10554;
@@ -117,6 +120,39 @@ pub struct Settings {
     #[arg(long, value_name = "N", env = "EASYDARWIN_MAX_CONNECTIONS_PER_ADDRESS")]
     pub max_connections_per_address: Option<usize>,
 
+    /// Where viewers start that do not say it with `?start=` [default: key]
+    ///
+    /// `key`: at the last key frame, a picture at once, up to a picture group behind;
+    /// `live`: at the next key frame, no delay, no picture until then.
+    #[arg(long, value_name = "key|live", env = "EASYDARWIN_START")]
+    pub start: Option<Start>,
+
+    /// How late a viewer may be before it is moved to the newest key frame [default: 4s]
+    #[arg(long, value_name = "TIME", env = "EASYDARWIN_MAX_LAG")]
+    pub max_lag: Option<DurationText>,
+
+    /// A viewer that takes nothing for so long is disconnected [default: 15s]
+    #[arg(long, value_name = "TIME", env = "EASYDARWIN_STALL_TIMEOUT")]
+    pub stall_timeout: Option<DurationText>,
+
+    /// Most memory for what is kept of one stream [default: 8MiB]
+    ///
+    /// A picture group that is larger gives no picture at once to those who come.
+    #[arg(long, value_name = "SIZE", env = "EASYDARWIN_STREAM_MEMORY")]
+    pub stream_memory: Option<SizeText>,
+
+    /// Most memory for what is kept of all streams together [default: 1GiB]
+    #[arg(long, value_name = "SIZE", env = "EASYDARWIN_TOTAL_MEMORY")]
+    pub total_memory: Option<SizeText>,
+
+    /// How long the parts of a picture may be collected before they are sent on [default: 10ms]
+    #[arg(long, value_name = "TIME", env = "EASYDARWIN_MERGE")]
+    pub merge: Option<DurationText>,
+
+    /// How long viewers wait for a publisher that went away [default: 0s, they are ended]
+    #[arg(long, value_name = "TIME", env = "EASYDARWIN_OFFLINE_GRACE")]
+    pub offline_grace: Option<DurationText>,
+
     /// What is logged to stderr: error, warn, info, debug, trace, or by module as in
     /// `info,easydarwin_core::server=debug` [default: info]
     #[arg(long, value_name = "FILTER", env = "EASYDARWIN_LOG")]
@@ -124,6 +160,30 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// What the relay is to do: defaults where nothing was set.
+    pub fn relay(&self) -> RelayConfig {
+        let mut config = RelayConfig::default();
+        let set = |value: &mut Duration, given: Option<DurationText>| {
+            if let Some(DurationText(given)) = given {
+                *value = given;
+            }
+        };
+        set(&mut config.max_lag, self.max_lag);
+        set(&mut config.stall_timeout, self.stall_timeout);
+        set(&mut config.merge, self.merge);
+        set(&mut config.offline_grace, self.offline_grace);
+        if let Some(start) = self.start {
+            config.start = start;
+        }
+        if let Some(SizeText(bytes)) = self.stream_memory {
+            config.stream_bytes = bytes;
+        }
+        if let Some(SizeText(bytes)) = self.total_memory {
+            config.total_bytes = bytes;
+        }
+        config
+    }
+
     /// Reads a TOML file.
     ///
     /// # Errors
@@ -170,6 +230,13 @@ impl Settings {
             max_connections_per_address: self
                 .max_connections_per_address
                 .or(file.max_connections_per_address),
+            start: self.start.or(file.start),
+            max_lag: self.max_lag.or(file.max_lag),
+            stall_timeout: self.stall_timeout.or(file.stall_timeout),
+            stream_memory: self.stream_memory.or(file.stream_memory),
+            total_memory: self.total_memory.or(file.total_memory),
+            merge: self.merge.or(file.merge),
+            offline_grace: self.offline_grace.or(file.offline_grace),
             log: self.log.or(file.log),
         }
     }
@@ -305,6 +372,25 @@ mod tests {
     }
 
     #[test]
+    fn what_the_relay_is_told() {
+        let file =
+            Settings::parse("start = \"live\"\nmax-lag = \"500ms\"\ntotal-memory = \"2GiB\"");
+        let config = flags("--stream-memory 512KiB --offline-grace 1m --max-lag 2s")
+            .or(file.unwrap())
+            .relay();
+        assert_eq!(config.start, Start::Live);
+        assert_eq!(config.max_lag, Duration::from_secs(2));
+        assert_eq!(config.offline_grace, Duration::from_secs(60));
+        assert_eq!(
+            (config.stream_bytes, config.total_bytes),
+            (512 << 10, 2 << 30)
+        );
+        let default = RelayConfig::default();
+        assert_eq!(config.stall_timeout, default.stall_timeout);
+        assert_eq!(config.merge, default.merge);
+    }
+
+    #[test]
     fn a_given_key_file_hides_the_key_of_the_file() {
         let file = Settings::parse("join-key = \"old\"").unwrap();
         let merged = flags("--join-key-file new").or(file);
@@ -318,6 +404,9 @@ mod tests {
             ("idle = 1\nrtps = \"x\"", ["line 2", "rtps"]),
             ("rtsp = \"localhost\"", ["line 1", "rtsp"]),
             ("\n\nidle = \"x\"", ["line 3", "idle"]),
+            ("start = \"now\"", ["line 1", "live"]),
+            ("max-lag = \"4\"", ["line 1", "500ms"]),
+            ("stream-memory = \"4\"", ["line 1", "8MiB"]),
             ("udp-ports = \"9-1\"", ["line 1", "20000-20999"]),
             ("play-from = [\"x\"]", ["line 1", "192.168.0.0/16"]),
         ] {

@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use super::hls::HlsError;
 use crate::registry::{Denied, PathError};
-use crate::relay::CloseError;
+use crate::relay::{CloseError, StartError};
 use crate::server::DemandError;
 
 /// Why a request is not served; becomes a status and a JSON body that says so.
@@ -16,6 +16,8 @@ pub(crate) enum HttpError {
     NoRoute,
     #[error(transparent)]
     Path(#[from] PathError),
+    #[error(transparent)]
+    Start(#[from] StartError),
     #[error(transparent)]
     Denied(#[from] Denied),
     #[error(
@@ -56,7 +58,7 @@ impl HttpError {
             | Self::NoSegment
             | Self::Demand(DemandError::NotFound)
             | Self::Close(CloseError::NotFound) => StatusCode::NOT_FOUND,
-            Self::Path(_) => StatusCode::BAD_REQUEST,
+            Self::Path(_) | Self::Start(_) => StatusCode::BAD_REQUEST,
             Self::Denied(Denied::Unauthorized) | Self::ApiUnauthorized => StatusCode::UNAUTHORIZED,
             Self::Denied(Denied::Forbidden) | Self::ForeignOrigin(_) => StatusCode::FORBIDDEN,
             Self::NotReady | Self::NoPoster | Self::Demand(DemandError::Failed(_)) => {

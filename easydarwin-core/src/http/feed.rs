@@ -8,7 +8,7 @@ use super::error::HttpError;
 use super::fmp4::boxes::{self, BoxError, TrackRun};
 use super::fmp4::{Init, Muxed, Muxer};
 use super::state::Shared;
-use crate::relay::{EndReason, Stream, Tap, TapEvent, TapOptions};
+use crate::relay::{EndReason, Start, Stream, Tap, TapEvent, TapOptions};
 
 /// One viewer's stream as fMP4: an init segment, then one fragment per access unit.
 ///
@@ -37,17 +37,24 @@ pub(crate) enum FeedEvent {
 }
 
 impl Feed {
-    /// Starts at the stream's last key frame and counts as a viewer.
-    pub(crate) fn new(shared: &Shared, stream: &Stream, label: &str) -> Result<Self, HttpError> {
+    /// Starts where it is told to and counts as a viewer.
+    pub(crate) fn new(
+        shared: &Shared,
+        stream: &Stream,
+        label: &str,
+        start: Start,
+    ) -> Result<Self, HttpError> {
         let muxer = Muxer::new(&stream.description());
         if muxer.is_empty() {
             return Err(HttpError::NoTracks(muxer.left_out().join(", ")));
         }
+        let mut options = TapOptions::new(label);
+        options.start = start;
         Ok(Self {
             _slot: shared.viewer_slot()?,
             cancel: shared.cancel.clone(),
             muxer,
-            tap: stream.tap(TapOptions::new(label)),
+            tap: stream.tap(options),
             fragment: 0,
             ended: None,
         })

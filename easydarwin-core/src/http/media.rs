@@ -13,6 +13,7 @@ use super::hls::{HlsStream, SessionKey};
 use super::state::Shared;
 use super::target::{Output, Target};
 use super::{page, progressive, ws};
+use crate::relay::Start;
 
 /// All outputs of all streams.
 pub(crate) async fn serve(
@@ -45,6 +46,8 @@ pub(crate) async fn serve(
         Output::WebSocket | Output::Progressive | Output::Poster => {}
     }
 
+    // Before anything is started for it.
+    let start = Start::in_query(parts.uri.query())?;
     let principal = caller.may_play(&shared, &target.path).await?;
     // A browser does not show a page why its WebSocket was refused; the player asks again without
     // upgrade to learn the reason, and that must not start anything.
@@ -53,12 +56,13 @@ pub(crate) async fn serve(
         _ => None,
     };
     let stream = shared.stream(&target.path, &principal).await?;
+    let start = start.unwrap_or(shared.hub.config().start);
     match (target.output, socket) {
-        (_, Some(socket)) => ws::upgrade(&shared, socket, &stream, caller.peer),
+        (_, Some(socket)) => ws::upgrade(&shared, socket, &stream, caller.peer, start),
         (Output::Poster, _) => {
             progressive::last_picture(&stream, shared.config.start_timeout).await
         }
-        _ => progressive::live(&shared, &stream, caller.peer),
+        _ => progressive::live(&shared, &stream, caller.peer, start),
     }
 }
 

@@ -9,7 +9,7 @@ use super::error::HttpError;
 use super::feed::{Feed, FeedEvent};
 use super::fmp4::Init;
 use super::state::Shared;
-use crate::relay::Stream;
+use crate::relay::{Start, Stream};
 
 /// Players send nothing; what they may send is only read to be thrown away.
 const MAX_CLIENT_MESSAGE: usize = 4 << 10;
@@ -24,8 +24,9 @@ pub(crate) fn upgrade(
     upgrade: WebSocketUpgrade,
     stream: &Stream,
     peer: std::net::SocketAddr,
+    start: Start,
 ) -> Result<Response, HttpError> {
-    let feed = Feed::new(shared, stream, &format!("ws {peer}"))?;
+    let feed = Feed::new(shared, stream, &format!("ws {peer}"), start)?;
     let write_timeout = shared.config.write_timeout;
     let path = stream.path().clone();
     Ok(upgrade

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use super::Start;
+
 /// Limits and times of a [`Hub`](super::Hub). `Default` suits a server of a few hundred cameras.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -23,6 +25,9 @@ pub struct RelayConfig {
     /// A cached picture group older than this is no instant start; the reader waits for the next
     /// key frame. Default 5 s.
     pub start_age: Duration,
+    /// Where readers over RTSP, WebSocket and HTTP start that do not say it. Default
+    /// [`Start::Key`].
+    pub start: Start,
     /// How late a reader may be before it is moved to the newest key frame. Default 4 s.
     pub max_lag: Duration,
     /// A reader whose socket takes nothing for this long is ended. Default 15 s.
@@ -54,6 +59,7 @@ impl Default for RelayConfig {
             keep: Duration::from_secs(2),
             merge: Duration::from_millis(10),
             start_age: Duration::from_secs(5),
+            start: Start::Key,
             max_lag: Duration::from_secs(4),
             stall_timeout: Duration::from_secs(15),
             takeover_silence: Duration::from_secs(2),

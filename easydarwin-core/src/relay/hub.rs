@@ -234,6 +234,11 @@ impl Hub {
         Publisher::new(handle, generation, owner, receiver, tracks, at)
     }
 
+    /// The limits and times that it was made with.
+    pub fn config(&self) -> &RelayConfig {
+        &self.inner.config
+    }
+
     /// The live stream of that path.
     pub fn get(&self, path: &StreamPath) -> Option<Stream> {
         let inner = self.inner.streams.read().get(path).cloned()?;

@@ -24,6 +24,7 @@ mod reader;
 mod ring;
 mod shard;
 mod sink;
+mod start;
 mod stats;
 mod stream;
 mod swap;
@@ -40,9 +41,10 @@ pub use events::{HubEvent, StreamEvent};
 pub use hub::Hub;
 pub use publisher::Publisher;
 pub use reader::{
-    PreparedReader, ReaderHandle, ReaderOptions, RtpInfo, Start, StoppedReader, TrackChannels,
+    PreparedReader, ReaderHandle, ReaderOptions, RtpInfo, StoppedReader, TrackChannels,
 };
 pub use sink::{Sink, TcpSink};
+pub use start::{Start, StartError};
 pub use stats::{HubInfo, ReaderInfo, StreamInfo, TrackInfo};
 pub use stream::{Stream, TrackIdentity, Viewer};
 pub use tap::{Tap, TapEvent, TapOptions};

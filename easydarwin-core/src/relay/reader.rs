@@ -15,21 +15,11 @@ use super::shard::Shard;
 use super::udp::UdpWriter;
 use super::unit::{FRAME_HEADER, Window, track_bit};
 use super::writer::{ChannelMap, Item, TcpWriter, Turn, TurnContext, pending};
-use super::{ControlError, ReaderEnd, ReaderInfo, Sink, Stream, UdpTarget, Viewer};
+use super::{ControlError, ReaderEnd, ReaderInfo, Sink, Start, Stream, UdpTarget, Viewer};
 use crate::media::MediaKind;
 
 /// Least limit of bytes that the kernel holds unsent for a reader.
 const MIN_UNSENT: u64 = 64 * 1024;
-
-/// Where a reader starts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Start {
-    /// At the last key frame: a picture at once, up to a picture group behind.
-    #[default]
-    Key,
-    /// At the next key frame: no delay, no picture until then.
-    Live,
-}
 
 /// A track and the interleaved channels under which a reader wants it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +53,8 @@ pub struct ReaderOptions {
 }
 
 impl ReaderOptions {
-    /// All tracks from the last key frame, counted as a viewer.
+    /// All tracks from the last key frame, counted as a viewer. What the hub does by default
+    /// for readers from the network is [`RelayConfig::start`](super::RelayConfig::start).
     pub fn new(label: impl Into<Arc<str>>) -> Self {
         Self {
             tracks: None,

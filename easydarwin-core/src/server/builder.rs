@@ -15,6 +15,7 @@ pub struct MediaServerBuilder {
     pub(super) authorizer: Arc<dyn Authorizer>,
     pub(super) on_demand: Option<Arc<dyn OnDemand>>,
     pub(super) hub: Option<Hub>,
+    pub(super) relay: RelayConfig,
     pub(super) limits: Limits,
     #[cfg(feature = "http")]
     pub(super) http: Option<SocketAddr>,
@@ -31,6 +32,7 @@ impl MediaServerBuilder {
             authorizer: Arc::new(DenyAll),
             on_demand: None,
             hub: None,
+            relay: RelayConfig::default(),
             limits: Limits::default(),
             #[cfg(feature = "http")]
             http: None,
@@ -89,6 +91,14 @@ impl MediaServerBuilder {
         self
     }
 
+    /// Limits, times and defaults of the relay: where readers start, how late they may be, how
+    /// much is kept. Without effect beside [`hub`](Self::hub), which has its own.
+    #[must_use]
+    pub fn relay(mut self, config: RelayConfig) -> Self {
+        self.relay = config;
+        self
+    }
+
     /// The streams, when the application has a hub already. Default: a new one.
     #[must_use]
     pub fn hub(mut self, hub: Hub) -> Self {
@@ -128,7 +138,7 @@ impl MediaServerBuilder {
         let hub = self
             .hub
             .take()
-            .unwrap_or_else(|| Hub::new(RelayConfig::default()));
+            .unwrap_or_else(|| Hub::new(self.relay.clone()));
         MediaServer::bind(self, hub).await
     }
 }

@@ -332,6 +332,18 @@ async fn the_api_shows_streams_and_closes_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_start_is_400_before_anything_is_done() {
+    let node = Node::start(Clip::test_picture(&["-c:v", "libx264"]), 1.0, true).await;
+    for output in ["live.mp4", "live.ws", "poster.mp4"] {
+        let answer = node
+            .get(&format!("/t/right/cam/1/{output}?start=now"))
+            .await;
+        assert_eq!(answer.status, 400, "{output}");
+        assert!(answer.text().contains("start=live"), "{}", answer.text());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn silent_connections_are_closed_and_shutdown_ends_endless_answers() {
     let mut node = Node::start(Clip::test_picture(&["-c:v", "libx264"]), 1.0, true).await;
     let silent = client::until_closed(node.address, b"GET /cam");

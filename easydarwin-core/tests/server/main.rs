@@ -15,4 +15,5 @@ mod lifecycle;
 mod node;
 mod play;
 mod publish;
+mod start;
 mod support;

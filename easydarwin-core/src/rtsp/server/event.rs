@@ -84,6 +84,8 @@ pub enum ServerEvent {
     Play {
         /// To answer with.
         id: RequestId,
+        /// What was asked for; its query may differ from that of DESCRIBE.
+        uri: RequestUri,
         /// The `Range` header as it came.
         range: Option<String>,
     },

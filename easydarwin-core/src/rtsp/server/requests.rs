@@ -204,7 +204,8 @@ impl ServerConnection {
         }
         let range = request.headers.get("Range").map(str::to_owned);
         let id = self.wait(request, Awaited::Play);
-        Ok(Some(ServerEvent::Play { id, range }))
+        let uri = uri.clone();
+        Ok(Some(ServerEvent::Play { id, uri, range }))
     }
 
     fn record(&mut self, request: &Request, uri: &RequestUri) -> Handled {

@@ -116,8 +116,9 @@ impl Player {
         })
     }
 
-    /// Fixes where media starts, for the answer to PLAY. A PLAY while playing changes nothing.
-    pub(super) fn prepare(&mut self, label: Arc<str>) -> Vec<RtpInfo> {
+    /// Fixes where media starts, for the answer to PLAY. `start`: what this PLAY asks for beyond
+    /// what the session does. A PLAY while playing changes nothing.
+    pub(super) fn prepare(&mut self, label: Arc<str>, start: Option<Start>) -> Vec<RtpInfo> {
         let tracks = self.channels();
         if !matches!(self.phase, Phase::Waiting) {
             return tracks
@@ -129,7 +130,7 @@ impl Player {
                 .collect();
         }
         let mut options = ReaderOptions::new(label);
-        options.start = self.start;
+        options.start = start.unwrap_or(self.start);
         // All tracks on canonical channels are the case for which nothing is patched.
         let all = self.stream.tracks().len();
         if tracks.len() != all || !tracks.iter().all(is_canonical) {

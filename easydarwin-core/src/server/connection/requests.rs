@@ -68,13 +68,8 @@ impl Connection {
                 sdp,
             } => self.decide(id, |this| this.announce(uri, credentials, sdp)),
             ServerEvent::Setup(request) => self.on_setup(request),
-            ServerEvent::Play { id, .. } => {
-                let reply = match &mut self.media {
-                    Media::Play(player) => Reply::Play {
-                        rtp_info: player.prepare(self.label.clone()),
-                    },
-                    _ => Reply::error(Status::WRONG_STATE),
-                };
+            ServerEvent::Play { id, uri, .. } => {
+                let reply = self.play(&uri);
                 self.rtsp.respond(id, reply);
             }
             ServerEvent::Record { id } => {
@@ -133,8 +128,9 @@ impl Connection {
     fn describe(&self, uri: RequestUri, credentials: Credentials) -> BoxFuture<'static, Decision> {
         let shared = self.shared.clone();
         let request = self.access(Action::Play, &uri, credentials);
+        let start = start_of(&uri);
         Box::pin(async move {
-            match admit(&shared, request, start_of(&uri)).await {
+            match admit(&shared, request, start).await {
                 Ok(admission) => {
                     wait_for_parameter_sets(&admission.stream).await;
                     Decision::Describe(admission, uri)
@@ -171,7 +167,15 @@ impl Connection {
                 Reply::error(Status::WRONG_STATE)
             }
             (SessionRole::Play, _) if request.authorized && self.admitted.is_some() => {
-                self.set_up_player(&request)
+                match start_of(&request.uri) {
+                    Ok(start) => {
+                        if let (Some(start), Some(admitted)) = (start, &mut self.admitted) {
+                            admitted.start = start;
+                        }
+                        self.set_up_player(&request)
+                    }
+                    Err(reply) => reply,
+                }
             }
             (SessionRole::Play, _) => {
                 let id = request.id;
@@ -225,6 +229,19 @@ impl Connection {
                 transport,
                 ssrc: Some(ssrc),
             },
+        }
+    }
+
+    fn play(&mut self, uri: &RequestUri) -> Reply {
+        let start = match start_of(uri) {
+            Ok(start) => start,
+            Err(reply) => return reply,
+        };
+        match &mut self.media {
+            Media::Play(player) => Reply::Play {
+                rtp_info: player.prepare(self.label.clone(), start),
+            },
+            _ => Reply::error(Status::WRONG_STATE),
         }
     }
 
@@ -297,8 +314,9 @@ impl Connection {
 async fn admit(
     shared: &Shared,
     request: Result<AccessRequest, Reply>,
-    start: Start,
+    start: Result<Option<Start>, Reply>,
 ) -> Result<Admission, Reply> {
+    let start = start?.unwrap_or(shared.hub.config().start);
     let request = request?;
     let viewer = shared
         .gate
@@ -334,15 +352,10 @@ fn describe(stream: &Stream, uri: &RequestUri, local: std::net::IpAddr) -> Reply
     }
 }
 
-/// `?start=live` asks for no picture before the next key frame, without delay from then on.
-fn start_of(uri: &RequestUri) -> Start {
-    let asked = uri
-        .query()
-        .into_iter()
-        .flat_map(|query| query.split('&'))
-        .find_map(|pair| pair.strip_prefix("start="));
-    match asked {
-        Some("live") => Start::Live,
-        _ => Start::Key,
-    }
+/// `?start=live` asks for no picture before the next key frame, without delay from then on;
+/// `?start=key` for a picture at once. What is neither is refused: whoever asks for one of them
+/// would wonder why he gets the other.
+fn start_of(uri: &RequestUri) -> Result<Option<Start>, Reply> {
+    Start::in_query(uri.query())
+        .map_err(|error| Reply::error_with(Status::BAD_REQUEST, error.to_string()))
 }
