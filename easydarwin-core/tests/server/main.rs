@@ -17,3 +17,4 @@ mod play;
 mod publish;
 mod start;
 mod support;
+mod swap;
