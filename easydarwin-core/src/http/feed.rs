@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
@@ -8,7 +9,7 @@ use super::error::HttpError;
 use super::fmp4::boxes::{self, BoxError, TrackRun};
 use super::fmp4::{Init, Muxed, Muxer};
 use super::state::Shared;
-use crate::relay::{EndReason, Start, Stream, Tap, TapEvent, TapOptions};
+use crate::relay::{EndReason, ReaderEnd, Start, Stream, Tap, TapEvent, TapOptions};
 
 /// One viewer's stream as fMP4: an init segment, then one fragment per access unit.
 ///
@@ -101,6 +102,11 @@ impl Feed {
                 None => self.end(EndReason::PublisherLeft),
             }
         }
+    }
+
+    /// Ends it because its client took nothing for `timeout`.
+    pub(crate) fn stalled(self, timeout: Duration) {
+        self.tap.end(ReaderEnd::Stalled(timeout.as_secs()));
     }
 
     /// The unit that was held back for its duration goes out before the end.

@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::SendTimeoutError};
 
 use super::error::HttpError;
 use super::feed::{Feed, FeedEvent};
@@ -42,8 +42,10 @@ pub(crate) fn live(
                 Ok(FeedEvent::Fragment(bytes)) => bytes,
                 Ok(FeedEvent::Init(_) | FeedEvent::End(_)) | Err(_) => return,
             };
-            if sender.send_timeout(bytes, write_timeout).await.is_err() {
-                return;
+            match sender.send_timeout(bytes, write_timeout).await {
+                Ok(()) => {}
+                Err(SendTimeoutError::Timeout(_)) => return feed.stalled(write_timeout),
+                Err(SendTimeoutError::Closed(_)) => return,
             }
         }
     });

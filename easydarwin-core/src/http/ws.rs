@@ -63,6 +63,14 @@ struct Session {
 
 impl Session {
     async fn run(mut self) -> End {
+        let end = self.serve().await;
+        if matches!(end, End::TooSlow) {
+            self.feed.stalled(self.write_timeout);
+        }
+        end
+    }
+
+    async fn serve(&mut self) -> End {
         let mut ping = tokio::time::interval(PING);
         ping.reset();
         ping.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

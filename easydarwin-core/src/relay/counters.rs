@@ -8,7 +8,10 @@ use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
 
 use super::cursor::Skip;
+use super::ends::{LINE_INTERVAL, Lines};
+use super::live::StreamInner;
 use super::{ReaderEnd, ReaderInfo, StoppedReader};
+use crate::registry::StreamPath;
 use crate::rtp::rtcp::ReportBlock;
 
 /// Answers that may wait for one reader, in bytes.
@@ -38,6 +41,8 @@ impl Counter {
 pub(super) struct ReaderShared {
     pub(super) id: u64,
     pub(super) label: Arc<str>,
+    path: StreamPath,
+    lines: Arc<Lines>,
     pub(super) viewer: bool,
     pub(super) started: Instant,
     transport: &'static str,
@@ -76,6 +81,8 @@ pub(super) struct ReaderCounters {
     life: AtomicU64,
     /// Datagrams that the kernel refused.
     pub(super) send_errors: Counter,
+    /// The last line in the log about it, in ms after `started`, plus 1; 0: none.
+    last_line: Counter,
     rr_fraction: AtomicU32,
     rr_lost: AtomicU64,
     rr_jitter: AtomicU32,
@@ -83,15 +90,17 @@ pub(super) struct ReaderCounters {
 
 impl ReaderShared {
     pub(super) fn new(
-        id: u64,
+        stream: &StreamInner,
         label: Arc<str>,
         viewer: bool,
         transport: &'static str,
         now: Instant,
     ) -> Arc<Self> {
         Arc::new(Self {
-            id,
+            id: stream.hub.next_id(),
             label,
+            path: stream.path.clone(),
+            lines: Arc::clone(&stream.hub.lines),
             viewer,
             started: now,
             transport,
@@ -102,19 +111,85 @@ impl ReaderShared {
         })
     }
 
-    /// Notes a skip; logged by the caller, who knows the stream.
-    pub(super) fn count_skip(&self, skip: Skip) {
-        let units = match skip {
+    /// Counts a skip, and says so once in a while.
+    pub(super) fn on_skip(&self, skip: Skip, at: Instant) {
+        let (cause, units) = match skip {
             Skip::Lag(units) => {
                 self.counters.skips_lag.add(1);
-                units
+                ("later than max_lag", units)
             }
             Skip::Overrun(units) => {
                 self.counters.skips_overrun.add(1);
-                units
+                ("later than what the stream's memory keeps", units)
             }
         };
         self.counters.skipped_units.add(units);
+        let since = millis(at.saturating_duration_since(self.started)) + 1;
+        let last = self.counters.last_line.value();
+        if last > 0 && since.saturating_sub(last) < millis(LINE_INTERVAL) {
+            return;
+        }
+        self.counters.last_line.set(since);
+        let Some(left_out) = self.lines.allow(at) else {
+            return;
+        };
+        let skips = self.counters.skips_lag.value() + self.counters.skips_overrun.value();
+        tracing::warn!(
+            path = %self.path,
+            reader = self.id,
+            label = %self.label,
+            transport = self.transport,
+            cause,
+            units,
+            skips,
+            left_out,
+            "reader was moved to the newest key frame; {}",
+            self.advice()
+        );
+    }
+
+    /// Says why it ended, loudly if somebody could do better.
+    pub(super) fn log_end(&self, end: &ReaderEnd, at: Instant) {
+        let advice = match end {
+            ReaderEnd::Stalled(_) => self.advice(),
+            ReaderEnd::ControlOverflow => "it sends requests but does not read the answers",
+            ReaderEnd::Stream(_) | ReaderEnd::Io(_) | ReaderEnd::Stopped => "",
+        };
+        let left_out = match advice {
+            "" => None,
+            _ => self.lines.allow(at),
+        };
+        match left_out {
+            Some(left_out) => tracing::warn!(
+                path = %self.path,
+                reader = self.id,
+                label = %self.label,
+                transport = self.transport,
+                cause = end.cause(),
+                left_out,
+                "reader was ended: {end}; {advice}"
+            ),
+            None => tracing::debug!(
+                path = %self.path,
+                reader = self.id,
+                label = %self.label,
+                transport = self.transport,
+                %end,
+                "reader ended"
+            ),
+        }
+    }
+
+    /// What whoever reads the log can do about a reader that is too slow.
+    fn advice(&self) -> &'static str {
+        match self.transport {
+            "tap" => {
+                "its consumer takes units too slowly: do the work elsewhere, or take fewer tracks"
+            }
+            _ => {
+                "its network or player is too slow: use a stream of a lower bit rate, or raise max-lag"
+            }
+        }
     }
 
     /// The oldest unit that is not wholly handed over came at `arrival`.

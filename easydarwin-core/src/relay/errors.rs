@@ -104,3 +104,16 @@ pub enum ReaderEnd {
     #[error("stopped")]
     Stopped,
 }
+
+impl ReaderEnd {
+    /// One word for the API and logs.
+    pub fn cause(&self) -> &'static str {
+        match self {
+            Self::Stream(_) => "stream",
+            Self::Stalled(_) => "stalled",
+            Self::Io(_) => "io",
+            Self::ControlOverflow => "control_overflow",
+            Self::Stopped => "stopped",
+        }
+    }
+}

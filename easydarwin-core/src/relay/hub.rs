@@ -7,6 +7,7 @@ use parking_lot::RwLock;
 use tokio::sync::{broadcast, watch};
 
 use super::clock::WallClock;
+use super::ends::Lines;
 use super::ingest::TrackIngest;
 use super::live::{Meta, StreamInner, has_parameter_sets};
 use super::shard::Shard;
@@ -43,6 +44,8 @@ pub(super) struct HubInner {
     kept: AtomicUsize,
     ids: AtomicU64,
     generations: AtomicU64,
+    /// Keeps lines about readers few.
+    pub(super) lines: Arc<Lines>,
 }
 
 impl std::fmt::Debug for HubInner {
@@ -74,6 +77,7 @@ impl Hub {
             kept: AtomicUsize::new(0),
             ids: AtomicU64::new(0),
             generations: AtomicU64::new(0),
+            lines: Arc::default(),
             config,
         };
         Self {

@@ -10,13 +10,14 @@ use tokio::sync::{Notify, watch};
 
 use super::clock::{Anchor, system_time};
 use super::counters::{ReaderShared, millis};
+use super::ends::Ends;
 use super::hub::{HubInner, now};
 use super::ingest::{TrackIngest, low_32};
 use super::ring::{Keep, Ring};
 use super::stream::{StreamCounters, TrackCounters, TrackIdentity};
 use super::unit::{Charge, FRAME_HEADER, Unit, UnitFlags, UnitSource, Window};
 use super::wake::Mark;
-use super::{EndReason, HubEvent, StreamEvent};
+use super::{EndReason, HubEvent, ReaderEnd, StreamEvent};
 use crate::media::{Codec, MediaKind, SessionDescription};
 use crate::registry::{Principal, StreamPath};
 use crate::rtp::rtcp::{self, NtpTime, SenderReport};
@@ -44,6 +45,7 @@ pub(super) struct StreamInner {
     pub(super) taps: AtomicUsize,
     pub(super) viewers: Mutex<Viewers>,
     pub(super) readers: Mutex<Vec<Arc<ReaderShared>>>,
+    pub(super) ends: Ends,
     reports: Mutex<Vec<Option<Anchor>>>,
     pub(super) counters: StreamCounters,
     pub(super) tracks: Box<[Arc<TrackCounters>]>,
@@ -150,6 +152,7 @@ impl StreamInner {
                 idle_since: Some(created),
             }),
             readers: Mutex::default(),
+            ends: Ends::default(),
             reports: Mutex::new(vec![None; identities.len()]),
             counters: StreamCounters::default(),
             tracks: identities.iter().map(|_| Arc::default()).collect(),
@@ -268,9 +271,13 @@ impl StreamInner {
         self.readers.lock().push(reader);
     }
 
-    pub(super) fn remove_reader(&self, id: u64) {
+    /// A reader left: counts, remembers and, where somebody could do better, says so.
+    pub(super) fn reader_ended(&self, reader: &ReaderShared, end: &ReaderEnd) {
+        let at = now();
+        self.ends.note(reader, end, at);
+        reader.log_end(end, at);
         let mut readers = self.readers.lock();
-        if let Some(index) = readers.iter().position(|reader| reader.id == id) {
+        if let Some(index) = readers.iter().position(|known| known.id == reader.id) {
             readers.swap_remove(index);
             self.hub.readers.fetch_sub(1, Ordering::Relaxed);
         }

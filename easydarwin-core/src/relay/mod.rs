@@ -13,6 +13,7 @@ mod clock;
 mod config;
 mod counters;
 mod cursor;
+mod ends;
 mod errors;
 mod events;
 mod group;
@@ -45,7 +46,7 @@ pub use reader::{
 };
 pub use sink::{Sink, TcpSink};
 pub use start::{Start, StartError};
-pub use stats::{HubInfo, ReaderInfo, StreamInfo, TrackInfo};
+pub use stats::{HubInfo, LeftReader, ReaderEnds, ReaderInfo, StreamInfo, TrackInfo};
 pub use stream::{Stream, TrackIdentity, Viewer};
 pub use tap::{Tap, TapEvent, TapOptions};
 pub use udp::{MAX_DATAGRAM, UdpSockets, UdpTarget, UdpTrack};

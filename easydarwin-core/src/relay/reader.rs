@@ -165,8 +165,7 @@ impl PreparedReader {
     fn share(&self, transport: &'static str, at: Instant) -> Arc<ReaderShared> {
         let inner = &self.stream.inner;
         let label = Arc::clone(&self.options.label);
-        let id = inner.hub.next_id();
-        let shared = ReaderShared::new(id, label, self.options.viewer, transport, at);
+        let shared = ReaderShared::new(inner, label, self.options.viewer, transport, at);
         inner.add_reader(Arc::clone(&shared));
         shared
     }
@@ -415,14 +414,7 @@ impl Reader {
     }
 
     fn dismantle(self: Box<Self>, end: &ReaderEnd) -> (Option<Box<dyn Sink>>, BytesMut) {
-        self.stream.remove_reader(self.shared.id);
-        tracing::debug!(
-            reader = self.shared.id,
-            label = %self.shared.label,
-            path = %self.stream.path,
-            %end,
-            "reader ended"
-        );
+        self.stream.reader_ended(&self.shared, end);
         match self.out {
             Out::Tcp(writer) => {
                 let (sink, rest) = writer.into_parts();

@@ -38,6 +38,10 @@ pub struct StreamInfo {
     pub viewers: usize,
     /// Readers and taps now.
     pub readers: Vec<ReaderInfo>,
+    /// Readers and taps that ended, by cause.
+    pub ended: ReaderEnds,
+    /// The last few of them, newest first, with their counters.
+    pub left: Vec<LeftReader>,
     /// Units pushed.
     pub units: u64,
     /// Payload and headers that came, in bytes.
@@ -54,6 +58,36 @@ pub struct StreamInfo {
     pub group_over_cap: u64,
     /// Publishers that continued the stream.
     pub takeovers: u32,
+}
+
+/// Readers that ended, by cause; see [`ReaderEnd`](super::ReaderEnd).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ReaderEnds {
+    /// The stream ended.
+    pub stream: u64,
+    /// The peer took nothing for too long.
+    pub stalled: u64,
+    /// Writing to the peer failed: it went away.
+    pub io: u64,
+    /// Too many answers waited for a peer that does not read.
+    pub control_overflow: u64,
+    /// It was stopped: PAUSE, TEARDOWN, a closed connection or a dropped handle.
+    pub stopped: u64,
+}
+
+/// A reader that ended.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct LeftReader {
+    /// The name of the count in [`ReaderEnds`].
+    pub cause: &'static str,
+    /// The cause in words.
+    pub detail: String,
+    /// Milliseconds since then.
+    pub ago_ms: u64,
+    /// Its counters at the end.
+    pub reader: ReaderInfo,
 }
 
 /// A track as the API shows it.

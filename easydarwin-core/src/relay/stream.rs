@@ -151,6 +151,7 @@ impl Stream {
             )
         };
         let tracks = meta.description.tracks.iter().zip(inner.tracks.iter());
+        let (ended, left) = inner.ends.info(at);
         StreamInfo {
             path: inner.path.to_string(),
             generation: meta.generation,
@@ -169,6 +170,8 @@ impl Stream {
                 .iter()
                 .map(|reader| reader.info(at))
                 .collect(),
+            ended,
+            left,
             units: inner.counters.units.value(),
             bytes: inner.tracks.iter().map(|track| track.bytes.value()).sum(),
             bitrate: inner.counters.bitrate.value(),

@@ -8,7 +8,7 @@ use super::cursor::{Cursor, Policy};
 use super::hub::now;
 use super::reader::{TrackChannels, policy, start};
 use super::unit::{Unit, UnitSource, Window};
-use super::{EndReason, ReaderInfo, Start, Stream, Viewer};
+use super::{EndReason, ReaderEnd, ReaderInfo, Start, Stream, Viewer};
 use crate::media::{AccessUnit, Codec, SessionDescription};
 use crate::rtp::{Depacketizer, MediaPacket, RtpPacket};
 
@@ -72,6 +72,8 @@ pub struct Tap {
     window: Window,
     events: VecDeque<TapEvent>,
     done: bool,
+    /// What it is counted as when dropped.
+    end: ReaderEnd,
     _viewer: Option<Viewer>,
 }
 
@@ -118,8 +120,7 @@ impl Tap {
         // First the count, then the look at the ring: a push in between wakes this tap.
         inner.taps.fetch_add(1, Ordering::AcqRel);
         let (cursor, _) = start(inner, &policy, options.start, &channels);
-        let id = inner.hub.next_id();
-        let shared = ReaderShared::new(id, options.label, options.viewer, "tap", now());
+        let shared = ReaderShared::new(inner, options.label, options.viewer, "tap", now());
         inner.add_reader(Arc::clone(&shared));
         Self {
             shared,
@@ -129,6 +130,7 @@ impl Tap {
             window: Window::default(),
             events: VecDeque::new(),
             done: false,
+            end: ReaderEnd::Stopped,
             _viewer: viewer,
             stream,
         }
@@ -158,6 +160,12 @@ impl Tap {
         }
     }
 
+    /// Ends it for a reason that is counted and logged; dropping it means
+    /// [`ReaderEnd::Stopped`]. For those that pass units on to a peer of their own.
+    pub fn end(mut self, end: ReaderEnd) {
+        self.end = end;
+    }
+
     /// Counters.
     pub fn info(&self) -> ReaderInfo {
         self.shared.info(now())
@@ -169,13 +177,7 @@ impl Tap {
         self.stream.inner.window(self.cursor.next, &mut window);
         let at = now();
         if let Some(skip) = self.cursor.catch_up(&self.policy, &window, at) {
-            self.shared.count_skip(skip);
-            tracing::debug!(
-                tap = self.shared.id,
-                label = %self.shared.label,
-                ?skip,
-                "tap moved to the newest key frame; its consumer is too slow for the stream"
-            );
+            self.shared.on_skip(skip, at);
             self.events.push_back(TapEvent::Gap);
         }
         let before = self.cursor.next;
@@ -242,6 +244,7 @@ impl Tap {
             track.depacketizer.flush();
             track.drain(&mut self.events);
         }
+        self.end = ReaderEnd::Stream(reason);
         self.events.push_back(TapEvent::End(reason));
         self.done = true;
     }
@@ -250,7 +253,7 @@ impl Tap {
 impl Drop for Tap {
     fn drop(&mut self) {
         self.stream.inner.taps.fetch_sub(1, Ordering::AcqRel);
-        self.stream.inner.remove_reader(self.shared.id);
+        self.stream.inner.reader_ended(&self.shared, &self.end);
     }
 }
 

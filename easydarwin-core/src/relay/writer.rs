@@ -4,7 +4,7 @@ use std::time::Instant;
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::counters::ReaderShared;
-use super::cursor::{Cursor, Keys, Policy, Skip};
+use super::cursor::{Cursor, Keys, Policy};
 use super::unit::{FRAME_HEADER, Packets, Unit, Window};
 use super::{ReaderEnd, Sink};
 
@@ -51,18 +51,7 @@ impl TurnContext<'_> {
         let Some(skip) = self.cursor.catch_up(self.policy, self.window, self.now) else {
             return;
         };
-        self.shared.count_skip(skip);
-        let (cause, units) = match skip {
-            Skip::Lag(units) => ("it is later than max_lag", units),
-            Skip::Overrun(units) => ("the ring has let its position go", units),
-        };
-        tracing::debug!(
-            reader = self.shared.id,
-            label = %self.shared.label,
-            units,
-            cause,
-            "reader moved to the newest key frame; its network is too slow for the stream"
-        );
+        self.shared.on_skip(skip, self.now);
     }
 }
 

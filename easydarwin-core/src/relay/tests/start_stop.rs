@@ -261,6 +261,18 @@ async fn readers_end_by_stall_by_error_and_with_the_stream() {
     let end = broken_handle.ended().await;
     assert_eq!(end, ReaderEnd::Io(std::io::ErrorKind::BrokenPipe));
     assert!(good_handle.info().lag_ms == 0);
+    // Who left, and why, is there to be seen.
+    let info = camera.publisher.stream().info();
+    assert_eq!(
+        (info.ended.stalled, info.ended.io, info.ended.stream),
+        (1, 1, 0)
+    );
+    let left: Vec<_> = info
+        .left
+        .iter()
+        .map(|left| (left.cause, &*left.reader.label))
+        .collect();
+    assert_eq!(left, [("stalled", "stuck"), ("io", "broken")]);
     drop(camera);
     let end = good_handle.ended().await;
     assert_eq!(end, ReaderEnd::Stream(EndReason::PublisherLeft));
