@@ -16,7 +16,7 @@ use super::ingest::{TrackIngest, low_32};
 use super::ring::{Keep, Ring};
 use super::stream::{StreamCounters, TrackCounters, TrackIdentity};
 use super::unit::{Charge, FRAME_HEADER, Unit, UnitFlags, UnitSource, Window};
-use super::wake::Mark;
+use super::wake::{Mark, ShardSet};
 use super::{EndReason, HubEvent, ReaderEnd, StreamEvent};
 use crate::media::{Codec, MediaKind, SessionDescription};
 use crate::registry::{Principal, StreamPath};
@@ -35,8 +35,8 @@ pub(super) struct StreamInner {
     pub(super) state: watch::Sender<State>,
     /// One per shard.
     pub(super) groups: Box<[Group]>,
-    /// Shards (as bits) that have readers of this stream.
-    pub(super) mask: AtomicU64,
+    /// Those that have readers of this stream.
+    pub(super) shards: ShardSet,
     /// The shard that serves its readers as long as one is enough.
     pub(super) home: usize,
     /// One shard is not enough.
@@ -142,7 +142,7 @@ impl StreamInner {
                     oldest: AtomicU64::new(u64::MAX),
                 })
                 .collect(),
-            mask: AtomicU64::new(0),
+            shards: ShardSet::default(),
             home: usize::try_from(id).unwrap_or(0) % shards.max(1),
             spread: AtomicBool::new(false),
             tap_wake: Notify::new(),
@@ -215,18 +215,19 @@ impl StreamInner {
     }
 
     fn oldest_reader(&self) -> u64 {
-        let mut mask = self.mask.load(Ordering::Acquire);
-        let mut oldest = u64::MAX;
-        while let Some(group) = take_lowest(&mut mask).and_then(|index| self.groups.get(index)) {
-            oldest = oldest.min(group.oldest.load(Ordering::Relaxed));
-        }
-        oldest
+        let groups = self
+            .shards
+            .iter()
+            .filter_map(|index| self.groups.get(index));
+        groups
+            .map(|group| group.oldest.load(Ordering::Relaxed))
+            .min()
+            .unwrap_or(u64::MAX)
     }
 
     /// Wakes who has readers of this stream. Call after the change is visible in the ring.
     pub(super) fn wake(self: &Arc<Self>) {
-        let mut mask = self.mask.load(Ordering::Acquire);
-        while let Some(index) = take_lowest(&mut mask) {
+        for index in self.shards.iter() {
             if let (Some(group), Some(shard)) = (self.groups.get(index), self.hub.shards.get(index))
             {
                 shard.mark(self, &group.mark);
@@ -442,16 +443,6 @@ pub(super) fn frame_in_place(data: &mut BytesMut, channel: u8) {
     if let Some(header) = data.first_chunk_mut::<FRAME_HEADER>() {
         *header = [b'$', channel, l0, l1];
     }
-}
-
-/// Takes the lowest bit of a set of shards.
-fn take_lowest(mask: &mut u64) -> Option<usize> {
-    if *mask == 0 {
-        return None;
-    }
-    let index = mask.trailing_zeros();
-    *mask &= *mask - 1;
-    usize::try_from(index).ok()
 }
 
 /// Whether a player that gets this description can start.

@@ -185,9 +185,9 @@ impl ShardTask {
     fn add(&mut self, reader: Box<Reader>) {
         let stream = Arc::clone(&reader.stream);
         let index = self.shard.index;
-        // First the bit, then a look at the ring (`group.add` queues it): a push in between
-        // either is seen by that look or marks this shard.
-        stream.mask.fetch_or(1 << index, Ordering::AcqRel);
+        // First this, then a look at the ring (`group.add` queues it): a push in between either
+        // is seen by that look or marks this shard.
+        stream.shards.join(index);
         let group = self
             .groups
             .entry(stream.id)
@@ -268,8 +268,7 @@ impl ShardTask {
             self.shard.readers.fetch_sub(left, Ordering::Relaxed);
         }
         if group.is_empty() {
-            let bit = 1 << self.shard.index;
-            group.stream().mask.fetch_and(!bit, Ordering::AcqRel);
+            group.stream().shards.leave(self.shard.index);
             self.groups.remove(&id);
         }
     }

@@ -2,9 +2,46 @@
 //! packet, and without ever losing one.
 //!
 //! A pusher first puts its units into the ring, then marks. A shard takes a mark off *before* it
-//! reads the ring. So either the shard sees the units, or the mark is set again.
+//! reads the ring. So either the shard sees the units, or the mark is set again. In the same way
+//! a shard that gets a stream's first reader joins the stream's set before it reads the ring.
+//!
+//! `tests/wake_model.rs` compiles this file with loom's primitives and goes through the
+//! interleavings.
 
-use super::sync::{AtomicBool, Mutex, Notify, Ordering};
+use super::sync::{AtomicBool, AtomicU64, Mutex, Notify, Ordering};
+
+/// The shards that have readers of a stream; up to 64.
+#[derive(Debug, Default)]
+pub(super) struct ShardSet(AtomicU64);
+
+impl ShardSet {
+    /// Call before the first look at the ring: a push then either is seen or marks this shard.
+    pub(super) fn join(&self, shard: usize) {
+        self.0.fetch_or(bit(shard), Ordering::AcqRel);
+    }
+
+    /// The last reader is gone.
+    pub(super) fn leave(&self, shard: usize) {
+        self.0.fetch_and(!bit(shard), Ordering::AcqRel);
+    }
+
+    /// The shards of this moment. To wake them, call after the change is visible in the ring.
+    pub(super) fn iter(&self) -> impl Iterator<Item = usize> + use<> {
+        let mut left = self.0.load(Ordering::Acquire);
+        std::iter::from_fn(move || {
+            let lowest = left.trailing_zeros();
+            left &= left.checked_sub(1)?;
+            usize::try_from(lowest).ok()
+        })
+    }
+}
+
+fn bit(shard: usize) -> u64 {
+    u32::try_from(shard)
+        .ok()
+        .and_then(|shift| 1_u64.checked_shl(shift))
+        .unwrap_or(0)
+}
 
 /// Set while an item stands in a [`WakeQueue`].
 #[derive(Debug, Default)]
