@@ -75,19 +75,28 @@ pub struct Row {
     pub null: Vec<Figures>,
 }
 
-/// Runs `rounds` rounds of `scenario`; a round with much foreign CPU is repeated, at most as often again.
+/// Runs `rounds` rounds of `scenario`. A round with much foreign CPU or in which something failed
+/// is repeated, at most as often again; after that the first counts all the same, the second ends
+/// the comparison.
 pub fn compare(scenario: &Scenario, rounds: usize) -> io::Result<Row> {
     let (mut server, mut null) = (Vec::new(), Vec::new());
     let mut repeated = 0;
     while server.len() < rounds {
-        let ours = round(&Server::easydarwin()?, scenario)?;
-        let yardstick = round(&Server::null()?, scenario)?;
+        eprint!("{} round {}/{rounds}: ", scenario.name, server.len() + 1);
+        let may_repeat = repeated < rounds;
+        let (ours, yardstick) = match pair(scenario) {
+            Ok(figures) => figures,
+            Err(error) if may_repeat => {
+                eprintln!("failed, again: {error}");
+                repeated += 1;
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         let foreign = ours.foreign_percent.max(yardstick.foreign_percent);
-        let again = foreign > FOREIGN_LIMIT && repeated < rounds;
+        let again = foreign > FOREIGN_LIMIT && may_repeat;
         eprintln!(
-            "{} round {}/{rounds}: {:.2} µs a packet, null relay {:.2}, ratio {:.2}, p99 {:.1} / {:.1} ms, lost {} / {}{}",
-            scenario.name,
-            server.len() + 1,
+            "{:.2} µs a packet, null relay {:.2}, ratio {:.2}, p99 {:.1} / {:.1} ms, lost {} / {}{}",
             ours.cpu_us_per_packet,
             yardstick.cpu_us_per_packet,
             ours.cpu_us_per_packet / yardstick.cpu_us_per_packet,
@@ -123,8 +132,21 @@ pub fn compare(scenario: &Scenario, rounds: usize) -> io::Result<Row> {
     })
 }
 
-fn round(server: &Server, scenario: &Scenario) -> io::Result<Figures> {
-    run::run(&server.target, server.pid(), &scenario.load)
+/// One round of both.
+fn pair(scenario: &Scenario) -> io::Result<(Figures, Figures)> {
+    let ours = round("server", &Server::easydarwin()?, scenario)?;
+    let yardstick = round("null relay", &Server::null()?, scenario)?;
+    Ok((ours, yardstick))
+}
+
+fn round(name: &str, server: &Server, scenario: &Scenario) -> io::Result<Figures> {
+    let failed = |what: String| io::Error::other(format!("{name}: {what}"));
+    let figures = run::run(&server.target, server.pid(), &scenario.load)
+        .map_err(|error| failed(error.to_string()))?;
+    match figures.failure() {
+        Some(failure) => Err(failed(failure)),
+        None => Ok(figures),
+    }
 }
 
 /// The table for README and terminal, in Markdown.

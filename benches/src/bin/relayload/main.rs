@@ -186,6 +186,9 @@ fn main() -> Result<(), Box<dyn Error>> {
                 }
             };
             println!("{}", serde_json::to_string_pretty(&figures)?);
+            if let Some(failure) = figures.failure() {
+                return Err(failure.into());
+            }
         }
         Command::Memory { seconds } => memory(seconds)?,
         Command::Ceiling {

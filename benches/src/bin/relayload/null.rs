@@ -11,6 +11,8 @@ use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use quinn_udp::{Transmit, UdpSockRef, UdpSocketState};
 
+use easydarwin_benches::synthetic::probe;
+
 const CHUNK: usize = 64 * 1024;
 /// What a blocked reader may have waiting; beyond it is cut off.
 const BACKLOG: usize = 64 << 20;
@@ -21,6 +23,9 @@ struct Stream {
     tcp: Vec<u64>,
     udp: Vec<SocketAddr>,
     partial: Vec<u8>,
+    /// `partial` begins with a packet. Chunks are not looked at before the first UDP reader
+    /// comes, and that may be in the middle of one.
+    aligned: bool,
 }
 
 enum Role {
@@ -174,7 +179,12 @@ impl Null {
         }
         if !stream.udp.is_empty() {
             stream.partial.extend_from_slice(chunk);
-            send_runs(&self.out, &self.state, &stream.udp, &mut stream.partial);
+            if !stream.aligned {
+                stream.aligned = align(&mut stream.partial);
+            }
+            if stream.aligned {
+                send_runs(&self.out, &self.state, &stream.udp, &mut stream.partial);
+            }
         }
         for id in dead {
             self.drop_peer(id);
@@ -187,6 +197,18 @@ impl Null {
             stream.tcp.retain(|&reader| reader != id);
         }
     }
+}
+
+/// Throws away what precedes the first packet; false if none is there yet.
+fn align(buffer: &mut Vec<u8>) -> bool {
+    let found = (0..buffer.len()).find(|&at| {
+        let head = &buffer[at..];
+        head.starts_with(b"$\0") && head.get(4..).and_then(probe).is_some()
+    });
+    if let Some(at) = found {
+        buffer.drain(..at);
+    }
+    found.is_some()
 }
 
 /// Sends the whole packets of `buffer`, in runs of equal size, and leaves the rest.
@@ -235,4 +257,29 @@ fn send_runs(
         flush(&mut run, size);
     }
     buffer.drain(..at);
+}
+
+#[cfg(test)]
+mod tests {
+    use easydarwin_benches::synthetic::FrameMaker;
+
+    use super::*;
+
+    #[test]
+    fn a_chunk_that_begins_within_a_packet_is_aligned() {
+        let (mut maker, mut frame) = (FrameMaker::new(2_000_000, 1), Vec::new());
+        maker.next_frame(1, &mut frame);
+        let packet = 4 + usize::from(u16::from_be_bytes([frame[2], frame[3]]));
+        for cut in [1, 3, 4, 30, packet - 1] {
+            let mut chunk = frame[cut..].to_vec();
+            assert!(align(&mut chunk));
+            assert_eq!(chunk, frame[packet..]);
+        }
+        let mut rest = frame[5..packet].to_vec();
+        assert!(!align(&mut rest));
+        rest.extend_from_slice(&frame[packet..]);
+        assert!(align(&mut rest));
+        assert_eq!(rest, frame[packet..]);
+        assert!(align(&mut frame));
+    }
 }

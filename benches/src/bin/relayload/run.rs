@@ -74,6 +74,21 @@ pub struct Figures {
     pub foreign_percent: f64,
 }
 
+impl Figures {
+    /// Why this says nothing about the server, if so.
+    pub fn failure(&self) -> Option<String> {
+        if self.delivered == 0 {
+            Some("nothing was delivered".to_owned())
+        } else if self.cpu_us_per_packet == 0.0 {
+            Some("the server's process used no CPU: is it the right one?".to_owned())
+        } else if self.ended > 0 {
+            Some(format!("{} readers ended too early", self.ended))
+        } else {
+            None
+        }
+    }
+}
+
 /// Puts `load` on `target`, whose process is `pid`.
 pub fn run(target: &Target, pid: u32, load: &Load) -> io::Result<Figures> {
     let kernel_before = procfs::tcp_memory();

@@ -47,7 +47,7 @@ impl Server {
 
     fn spawn(mut command: Command, target: Target) -> io::Result<Self> {
         let mut child = command
-            .env("RUST_LOG", "warn")
+            .env("EASYDARWIN_LOG", "warn")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()?;
