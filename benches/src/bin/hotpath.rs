@@ -19,7 +19,7 @@ struct Cli {
     /// Frames to push.
     #[arg(long, default_value_t = 1000)]
     frames: u64,
-    /// Readers.
+    /// Readers; 0: taking in alone.
     #[arg(long, default_value_t = 100)]
     readers: usize,
     /// Bits a second of the stream at 25 frames a second.
@@ -96,9 +96,10 @@ async fn relay(cli: &Cli) -> Result<(), Box<dyn std::error::Error>> {
     }
     let packets = maker.packets() * cli.readers as u64;
     println!(
-        "writes={} packets={packets} ns_per_packet={:.1}",
+        "pushed={} writes={} packets={packets} ns={}",
+        maker.packets(),
         sink.writes.load(Ordering::Relaxed),
-        started.elapsed().as_secs_f64() * 1e9 / packets as f64,
+        started.elapsed().as_nanos(),
     );
     drop(readers);
     Ok(())
