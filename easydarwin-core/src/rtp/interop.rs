@@ -293,7 +293,8 @@ mod tests {
 
         #[test]
         fn both_depacketizers_agree_on_any_slice(
-            body in proptest::collection::vec(any::<u8>(), 1..3000),
+            // That crate refuses slices of two bytes.
+            body in proptest::collection::vec(any::<u8>(), 2..3000),
             max_payload in 64..1500_usize,
         ) {
             let mut nal = vec![0x65];
