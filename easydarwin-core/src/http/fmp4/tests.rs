@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -15,12 +16,14 @@ use crate::media::{
 
 const FRAME: i64 = 3600;
 
-/// A file name of this process only, removed when dropped.
+/// A file name that no other test has, removed when dropped.
 struct TempFile(PathBuf);
 
 impl TempFile {
     fn new(name: &str) -> Self {
-        let file = format!("easydarwin-fmp4-{}-{name}", std::process::id());
+        static FILES: AtomicUsize = AtomicUsize::new(0);
+        let number = FILES.fetch_add(1, Ordering::Relaxed);
+        let file = format!("easydarwin-fmp4-{}-{number}-{name}", std::process::id());
         Self(std::env::temp_dir().join(file))
     }
 }
@@ -78,7 +81,7 @@ fn encode(codec: &str, options: &[&str]) -> Vec<Vec<Bytes>> {
 
 /// Presentation order as ffprobe sees it in a file of the same encoding.
 fn display_order(codec: &str, options: &[&str]) -> Vec<i64> {
-    let file = TempFile::new(&format!("{codec}-{}.mp4", options.join("").len()));
+    let file = TempFile::new(&format!("{codec}.mp4"));
     let path = file.0.to_str().unwrap();
     let mut arguments = vec!["-v", "error", "-y", "-f", "lavfi"];
     arguments.extend(["-i", "testsrc=size=320x180:rate=25", "-t", "4"]);
