@@ -56,6 +56,8 @@ pub(super) struct UdpPeer {
 struct Addresses {
     rtp: SocketAddr,
     rtcp: SocketAddr,
+    /// What the reader announced, RTP and RTCP.
+    announced: [SocketAddr; 2],
     /// Something came from that address: it is right.
     heard: [bool; 2],
 }
@@ -115,17 +117,22 @@ impl Pair {
         rtcp: SocketAddr,
         shared: Arc<ReaderShared>,
     ) -> Arc<UdpPeer> {
+        let (rtp, rtcp) = (plain(rtp), plain(rtcp));
         let peer = Arc::new(UdpPeer {
             addresses: Mutex::new(Addresses {
-                rtp: plain(rtp),
-                rtcp: plain(rtcp),
+                rtp,
+                rtcp,
+                announced: [rtp, rtcp],
                 heard: [false; 2],
             }),
             shared,
         });
         let mut peers = self.peers.0.lock();
-        let list = peers.entry(plain(rtp).ip()).or_default();
+        let list = peers.entry(rtp.ip()).or_default();
         list.retain(|peer| peer.strong_count() > 0);
+        for other in list.iter().filter_map(Weak::upgrade) {
+            other.give_back(rtp, rtcp);
+        }
         list.push(Arc::downgrade(&peer));
         peer
     }
@@ -202,6 +209,19 @@ impl Socket {
 }
 
 impl UdpPeer {
+    /// Ports that a newcomer announced are its own, although it may have punched a hole from
+    /// them before it was known and been taken for this reader.
+    fn give_back(&self, rtp: SocketAddr, rtcp: SocketAddr) {
+        let mut addresses = self.addresses.lock();
+        let [own_rtp, own_rtcp] = addresses.announced;
+        if addresses.rtp == rtp {
+            addresses.rtp = own_rtp;
+        }
+        if addresses.rtcp == rtcp {
+            addresses.rtcp = own_rtcp;
+        }
+    }
+
     pub(super) fn address(&self, half: Half) -> SocketAddr {
         let addresses = self.addresses.lock();
         match half {
@@ -213,40 +233,38 @@ impl UdpPeer {
 
 impl Peers {
     /// The reader from which a datagram came. A port that nobody announced is taken for that of
-    /// the one reader at this IP from which nothing came yet (NAT).
+    /// the reader at this IP only if there is no more than one, with one track, from which
+    /// nothing came yet (NAT): another one's first punch may come before it is known.
     fn from(&self, address: SocketAddr, half: Half) -> Option<Arc<ReaderShared>> {
         let address = plain(address);
         let mut peers = self.0.lock();
         let list = peers.get_mut(&address.ip())?;
         list.retain(|peer| peer.strong_count() > 0);
         let index = usize::from(half == Half::Rtcp);
-        let mut silent = None;
-        let mut silent_count = 0;
-        for peer in list.iter().filter_map(Weak::upgrade) {
+        let known: Vec<_> = list.iter().filter_map(Weak::upgrade).collect();
+        for peer in &known {
             let mut addresses = peer.addresses.lock();
-            let own = if index == 0 {
-                addresses.rtp
-            } else {
-                addresses.rtcp
+            let own = match half {
+                Half::Rtp => addresses.rtp,
+                Half::Rtcp => addresses.rtcp,
             };
-            let heard = addresses.heard.get_mut(index)?;
             if own == address {
-                *heard = true;
+                *addresses.heard.get_mut(index)? = true;
                 return Some(Arc::clone(&peer.shared));
             }
-            if !*heard {
-                silent_count += 1;
-                drop(addresses);
-                silent = Some(peer);
-            }
         }
-        let peer = silent.filter(|_| silent_count == 1)?;
+        let [peer] = known.as_slice() else {
+            return None;
+        };
         let mut addresses = peer.addresses.lock();
+        let heard = addresses.heard.get_mut(index)?;
+        if std::mem::replace(heard, true) {
+            return None;
+        }
         match half {
             Half::Rtp => addresses.rtp = address,
             Half::Rtcp => addresses.rtcp = address,
         }
-        *addresses.heard.get_mut(index)? = true;
         tracing::debug!(%address, label = %peer.shared.label, "reader is behind a NAT");
         Some(Arc::clone(&peer.shared))
     }
