@@ -13,6 +13,9 @@ use crate::units::{
 /// How long a reader may take from its start to its end, on a busy machine.
 const READER_LIMIT: Duration = Duration::from_secs(45);
 
+/// A GStreamer reader that has recorded nothing for so long is started anew, twice at most.
+const STUCK: Duration = Duration::from_secs(6);
+
 /// How often it is looked whether a reader has recorded enough.
 const RECORDED_POLL: Duration = Duration::from_millis(200);
 
@@ -275,9 +278,13 @@ pub fn gstreamer_read(
         video.display(),
         frames.path().display(),
     );
-    let mut command = Command::new("gst-launch-1.0");
-    command.arg("-q").args(pipeline.split_whitespace());
-    let mut process = Process::spawn(workdir, "reader-gstreamer", command);
+    let start = || {
+        let mut command = Command::new("gst-launch-1.0");
+        command.arg("-q").args(pipeline.split_whitespace());
+        Process::spawn(workdir, "reader-gstreamer", command)
+    };
+    let mut process = start();
+    let mut started = vec![Instant::now()];
     // It has no option to end after some time: it is ended when it has recorded enough.
     let deadline = Instant::now() + READER_LIMIT;
     loop {
@@ -286,6 +293,15 @@ pub fn gstreamer_read(
             && received.audio.len().max(received.samples.len() / 160) >= 46 * SECONDS
         {
             return Ok(received);
+        }
+        let nothing = received.video.is_empty() && received.audio.is_empty();
+        let stuck = started.last().is_some_and(|at| at.elapsed() > STUCK);
+        if nothing && stuck && process.running() && started.len() < 3 {
+            // Seen of gst-launch 1.22: now and then it stays silent for ever although media flow.
+            eprintln!("gst-launch recorded nothing in {STUCK:?}: started anew");
+            drop(std::mem::replace(&mut process, start()));
+            started.push(Instant::now());
+            continue;
         }
         if !process.running() || Instant::now() >= deadline {
             return Err(format!(
