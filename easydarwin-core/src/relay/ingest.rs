@@ -11,8 +11,6 @@ use crate::rtp::{Inspector, PacketInfo, Reception, RtpPacket, TimestampUnwrapper
 
 /// An open unit of this size is sent on although its picture is not complete.
 const BIG_UNIT: usize = 32 * 1024;
-/// Most bytes of one unit, however much comes in one read.
-const MAX_UNIT: usize = 256 * 1024;
 /// A publisher's clock that is off by more than this has jumped.
 const CLOCK_JUMP: Duration = Duration::from_secs(10);
 /// A video track that shows no key frame for so long has none (intra refresh): readers need not
@@ -155,11 +153,14 @@ impl TrackIngest {
             return true;
         }
         let (seq, ts) = self.translate(packet.sequence(), ts_in, now);
-        if self.open.as_ref().is_some_and(|open| open.ts != ts) {
+        // A big unit ends with its chunk: moving it to the next one would copy it once more.
+        let chunk_full =
+            self.writer.len() >= BIG_UNIT && !self.writer.fits(FRAME_HEADER + packet.data().len());
+        if chunk_full || self.open.as_ref().is_some_and(|open| open.ts != ts) {
             self.finish(wall, out);
         }
         self.append(packet, &info, seq, ts, now);
-        if (packet.marker() && self.video) || self.writer.len() >= MAX_UNIT {
+        if packet.marker() && self.video {
             self.finish(wall, out);
         }
         true
