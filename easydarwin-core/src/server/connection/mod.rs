@@ -2,6 +2,7 @@
 //! TCP, the relay's shard writes to the socket instead.
 
 mod player;
+mod rarely;
 mod recorder;
 mod replies;
 mod requests;
@@ -9,16 +10,20 @@ mod requests;
 use std::cell::RefCell;
 use std::io::{self, Read};
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 use thiserror::Error;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
+use tokio::time::Sleep;
+use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use self::player::Player;
+use self::rarely::Rarely;
 use self::recorder::Recorder;
 use self::requests::{Admission, Decision, Job};
 use super::shared::{Shared, canonical};
@@ -53,6 +58,7 @@ pub(super) async fn serve(shared: Arc<Shared>, socket: TcpStream, peer: SocketAd
     let now = Instant::now();
     let mut connection = Connection {
         rtsp: ServerConnection::new(shared.rtsp.clone(), session_id, local, now),
+        cancelled: Box::pin(shared.cancel.clone().cancelled_owned()),
         shared,
         socket: Arc::new(socket),
         peer,
@@ -63,6 +69,7 @@ pub(super) async fn serve(shared: Arc<Shared>, socket: TcpStream, peer: SocketAd
         admitted: None,
         job: None,
         stopping: None,
+        rarely: Rarely::new(),
     };
     let end = connection.run().await;
     connection.finish(end).await;
@@ -83,6 +90,8 @@ struct Connection {
     job: Option<Job>,
     /// A reader that has to give the socket back before anything else is written.
     stopping: Option<ReaderHandle>,
+    cancelled: Pin<Box<WaitForCancellationFutureOwned>>,
+    rarely: Rarely,
 }
 
 enum Media {
@@ -131,23 +140,12 @@ impl Connection {
             // would come too late.
             if timer.is_elapsed() || deadline < timer.deadline() {
                 timer.as_mut().reset(deadline);
+                self.rarely.renew();
             }
-            let wake = {
-                let Self {
-                    shared,
-                    socket,
-                    media,
-                    job,
-                    ..
-                } = self;
-                tokio::select! {
-                    () = shared.cancel.cancelled() => Wake::End(End::Shutdown),
-                    end = media_event(media) => end,
-                    result = socket.readable() => Wake::Readable(result),
-                    (id, decision) = Job::decided(job) => Wake::Decided(id, decision),
-                    () = &mut timer => Wake::Timeout,
-                }
-            };
+            let wake = std::future::poll_fn(|cx| self.poll_wake(cx, timer.as_mut())).await;
+            if !matches!(wake, Wake::Readable(_)) {
+                self.rarely.renew();
+            }
             let now = Instant::now();
             let result = match wake {
                 Wake::Readable(Ok(())) => self.read(now),
@@ -169,6 +167,35 @@ impl Connection {
             }
             tokio::task::coop::consume_budget().await;
         }
+    }
+
+    fn poll_wake(&mut self, cx: &mut Context<'_>, timer: Pin<&mut Sleep>) -> Poll<Wake> {
+        let Self {
+            socket,
+            media,
+            job,
+            cancelled,
+            rarely,
+            ..
+        } = self;
+        let rare = rarely.poll(cx, |cx| {
+            if cancelled.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Wake::End(End::Shutdown));
+            }
+            if let Poll::Ready(wake) = media.poll_event(cx) {
+                return Poll::Ready(wake);
+            }
+            if let Some(job) = job
+                && let Poll::Ready((id, decision)) = job.poll(cx)
+            {
+                return Poll::Ready(Wake::Decided(id, decision));
+            }
+            timer.poll(cx).map(|()| Wake::Timeout)
+        });
+        if rare.is_ready() {
+            return rare;
+        }
+        socket.poll_read_ready(cx).map(Wake::Readable)
     }
 
     fn deadline(&self) -> Instant {
@@ -229,6 +256,7 @@ impl Connection {
                     consumed
                 }
                 Step::Event { consumed, event } => {
+                    self.rarely.renew();
                     self.on_event(event, now);
                     consumed
                 }
@@ -339,7 +367,8 @@ impl Connection {
         self.job = None;
         if let (End::Shutdown, Media::Play(player)) = (&end, &mut self.media) {
             // Its stream ends too: the reader sends what is left and its goodbyes.
-            let _ = tokio::time::timeout(LINGER, player.ended()).await;
+            let ended = std::future::poll_fn(|cx| player.poll_ended(cx));
+            let _ = tokio::time::timeout(LINGER, ended).await;
         }
         let reason = match &end {
             End::Rtsp(CloseReason::PublisherSilent) => EndReason::Silent,
@@ -405,19 +434,18 @@ fn read_available(socket: &TcpStream, room: &mut [u8]) -> io::Result<Option<usiz
     }
 }
 
-/// Waits for what happens to the session's media beside the connection.
-async fn media_event(media: &mut Media) -> Wake {
-    match media {
-        Media::None => std::future::pending().await,
-        Media::Play(player) => Wake::End(End::Reader(player.ended().await)),
-        Media::Record(recorder) => {
-            std::future::poll_fn(|cx| {
+impl Media {
+    /// What happens to the session's media beside the connection.
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
+        match self {
+            Self::None => Poll::Pending,
+            Self::Play(player) => player.poll_ended(cx).map(|end| Wake::End(End::Reader(end))),
+            Self::Record(recorder) => {
                 if let Poll::Ready(reason) = recorder.poll_closed(cx) {
                     return Poll::Ready(Wake::End(End::Publisher(reason)));
                 }
                 recorder.poll_datagrams(cx).map(|()| Wake::Datagrams)
-            })
-            .await
+            }
         }
     }
 }

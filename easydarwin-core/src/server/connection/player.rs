@@ -1,5 +1,6 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use futures::future::BoxFuture;
@@ -217,11 +218,11 @@ impl Player {
         })
     }
 
-    /// Resolves when the reader ended by itself.
-    pub(super) async fn ended(&mut self) -> ReaderEnd {
+    /// Ready when the reader ended by itself.
+    pub(super) fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<ReaderEnd> {
         match &mut self.phase {
-            Phase::Playing { ended, .. } => ended.await,
-            Phase::Waiting | Phase::Starting(_) => std::future::pending().await,
+            Phase::Playing { ended, .. } => ended.as_mut().poll(cx),
+            Phase::Waiting | Phase::Starting(_) => Poll::Pending,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What is decided about requests: rights, streams, transports.
 
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -26,11 +27,11 @@ pub(super) struct Job {
 }
 
 impl Job {
-    pub(super) async fn decided(job: &mut Option<Self>) -> (RequestId, Decision) {
-        match job {
-            Some(Self { id, decision }) => (*id, decision.as_mut().await),
-            None => std::future::pending().await,
-        }
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<(RequestId, Decision)> {
+        self.decision
+            .as_mut()
+            .poll(cx)
+            .map(|decision| (self.id, decision))
     }
 }
 
