@@ -1,4 +1,5 @@
 use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -85,7 +86,7 @@ type Unblocked = (u64, usize, u64);
 
 struct ShardTask {
     shard: Arc<Shard>,
-    groups: HashMap<u64, ReaderGroup>,
+    groups: HashMap<u64, ReaderGroup, BuildHasherDefault<CountedIds>>,
     /// Groups with something to do; each at most once.
     ready: VecDeque<u64>,
     blocked: FuturesUnordered<BoxFuture<'static, Option<Unblocked>>>,
@@ -99,7 +100,7 @@ impl ShardTask {
     fn new(shard: Arc<Shard>) -> Self {
         Self {
             shard,
-            groups: HashMap::new(),
+            groups: HashMap::default(),
             ready: VecDeque::new(),
             blocked: FuturesUnordered::new(),
             work: Vec::new(),
@@ -297,6 +298,28 @@ impl ShardTask {
                 self.left(id);
             }
         }
+    }
+}
+
+/// Hashes the identifiers of streams. They are counted by us: nobody can make them collide, and
+/// neighbours are spread by one multiplication.
+#[derive(Debug, Default)]
+struct CountedIds(u64);
+
+impl Hasher for CountedIds {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(self.0 ^ u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, id: u64) {
+        // The golden ratio (Knuth, multiplicative hashing).
+        self.0 = id.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
     }
 }
 
