@@ -1,12 +1,12 @@
 //! Every publisher with every reader. Each test is one publication that all its readers play at
 //! the same time from the binary `easydarwin`; what they receive must be a contiguous run of what
-//! was published, from a key frame on.
+//! was published, from a key frame on. And our client plays from a server that we did not write.
 //!
 //! `INTEROP=full` takes every clip with every publisher; without it every publisher is paired with
 //! every reader once, and the other clips with some.
 
 // A test may panic; that is how it fails.
-#![allow(clippy::expect_used, clippy::indexing_slicing)]
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 mod readers;
 
@@ -14,6 +14,7 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use easydarwin_test_support::api::wait_live;
+use easydarwin_test_support::gst_server::{GstServer, Guard};
 use easydarwin_test_support::media::{Audio, Clip};
 use easydarwin_test_support::peers::{
     Received, Transport, ffmpeg_publish, ffmpeg_read, gstreamer_publish, gstreamer_read, hls_read,
@@ -271,6 +272,36 @@ fn camera_h265() {
         Reader::Ours(TCP),
     ]);
     publication(Publisher::Camera, Clip::H265, &readers);
+}
+
+/// The other way round: our client pulls from a server that we did not write.
+#[test]
+fn our_client_plays_from_gst_rtsp_server() {
+    std::thread::scope(|scope| {
+        for (guard, transport) in [
+            (Guard::Open, TCP),
+            (Guard::Open, UDP),
+            (Guard::Digest, TCP),
+            (Guard::Basic, UDP),
+        ] {
+            scope.spawn(move || pull(guard, transport));
+        }
+    });
+}
+
+fn pull(guard: Guard, transport: Transport) {
+    let clip = Clip::Aac;
+    let name = format!("{guard:?}-{}", transport.name()).to_lowercase();
+    let workdir = Workdir::new(&format!("interop-gst-rtsp-server-{name}"));
+    let server = GstServer::start(&workdir, &clip.path(), guard);
+    if guard != Guard::Open {
+        let refused = readers::ours(clip, &server.wrong_url(), transport);
+        let error = refused.expect_err("the password was wrong");
+        assert!(error.contains("401"), "{name}: {error}");
+    }
+    readers::ours(clip, &server.url(), transport)
+        .and_then(|received| received.check(clip, true))
+        .unwrap_or_else(|error| panic!("{name}: {error}"));
 }
 
 /// The pairings that are left over: every publisher with every clip.

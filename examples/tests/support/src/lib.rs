@@ -5,6 +5,7 @@
 //! Everything here panics with a full account when something is wrong: it runs in tests only.
 
 pub mod api;
+pub mod gst_server;
 pub mod media;
 pub mod parts;
 pub mod peers;

@@ -96,12 +96,22 @@ impl Process {
         I: IntoIterator<Item = S>,
         S: AsRef<OsStr>,
     {
+        let mut command = Command::new(binary(program));
+        command.args(args).env("NO_COLOR", "1");
+        Self::spawn_talking(workdir, name, command)
+    }
+
+    /// Starts a peer that says like our programs when it is ready, and waits for that line.
+    pub fn spawn_ready_peer(workdir: &Workdir, name: &str, command: Command) -> Self {
+        let mut process = Self::spawn_talking(workdir, name, command);
+        process.wait_ready();
+        process
+    }
+
+    fn spawn_talking(workdir: &Workdir, name: &str, mut command: Command) -> Self {
         let log = workdir.file(&format!("{name}.log"));
         let file = File::create(&log).expect("target/ is writable");
-        let mut command = Command::new(binary(program));
-        command.args(args);
         let mut child = command
-            .env("NO_COLOR", "1")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(file)
@@ -127,7 +137,7 @@ impl Process {
 
     /// Waits for the ready line.
     pub fn wait_ready(&mut self) {
-        let lines = self.lines.as_ref().expect("only our programs say so");
+        let lines = self.lines.as_ref().expect("its output is read");
         let deadline = Instant::now() + READY_WITHIN;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -156,7 +166,7 @@ impl Process {
         }
     }
 
-    /// The line by which our program said that it is ready.
+    /// The line by which the program said that it is ready.
     pub fn ready_line(&self) -> &str {
         &self.ready
     }
