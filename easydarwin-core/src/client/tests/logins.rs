@@ -27,16 +27,25 @@ async fn a_token_is_sent_with_the_first_request() {
 #[cfg(feature = "auth")]
 #[tokio::test]
 async fn user_and_password_of_the_url_answer_a_digest() {
-    use crate::rtsp::auth::{AuthParams, DigestVerifier};
+    use crate::rtsp::auth::{AuthConfig, Realm, UserSecret, Verdict, Via};
+    use crate::rtsp::{Method, RequestUri};
     let server = Server::start(Behaviour {
         gate: Some(|method, sent| {
-            let verifier = DigestVerifier::new("cameras", "n0nce");
+            let via = Via {
+                peer: [127, 0, 0, 1].into(),
+                secure: false,
+            };
+            let now = std::time::Instant::now();
+            let realm = Realm::new(AuthConfig::default(), [1; 32], now);
+            let secret = UserSecret::from_password("admin", realm.name(), "p@ss");
+            let uri = RequestUri::parse("/cam/1", "h").unwrap();
             let right = sent.is_some_and(|value| {
-                AuthParams::parse_list(value)
-                    .first()
-                    .is_some_and(|sent| verifier.verify(sent, method, "p@ss"))
+                // Each try has a realm, and so nonces, of its own.
+                realm
+                    .read(value, (&Method::parse(method), &uri), via, now)
+                    .is_ok_and(|proof| proof.check(Some(&secret)) != Verdict::Wrong)
             });
-            (!right).then(|| Reply::unauthorized(verifier.challenges()))
+            (!right).then(|| Reply::unauthorized(realm.challenges(via, false, now)))
         }),
         ..Behaviour::default()
     })
