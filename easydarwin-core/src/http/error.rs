@@ -59,7 +59,10 @@ impl HttpError {
             | Self::Demand(DemandError::NotFound)
             | Self::Close(CloseError::NotFound) => StatusCode::NOT_FOUND,
             Self::Path(_) | Self::Start(_) => StatusCode::BAD_REQUEST,
-            Self::Denied(Denied::Unauthorized) | Self::ApiUnauthorized => StatusCode::UNAUTHORIZED,
+            Self::Denied(Denied::Unauthorized | Denied::Stale) | Self::ApiUnauthorized => {
+                StatusCode::UNAUTHORIZED
+            }
+            Self::Denied(Denied::Throttled) => StatusCode::TOO_MANY_REQUESTS,
             Self::Denied(Denied::Forbidden) | Self::ForeignOrigin(_) => StatusCode::FORBIDDEN,
             Self::NotReady | Self::NoPoster | Self::Demand(DemandError::Failed(_)) => {
                 StatusCode::GATEWAY_TIMEOUT

@@ -1,10 +1,12 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use thiserror::Error;
 
 use super::StreamPath;
+use crate::rtsp::auth::{PasswordProof, UserSecret, Verdict};
 
 /// Who was let in. Decides whether a second publisher may take a stream over (only the same
 /// principal may), and is what logs and the API show.
@@ -59,9 +61,24 @@ impl std::fmt::Debug for Credentials {
 }
 
 impl Credentials {
+    /// Whether nothing came at all.
+    pub fn is_empty(&self) -> bool {
+        self.url_token.is_none() && self.bearer.is_none() && self.authorization.is_none()
+    }
+
     /// The token, from the header before the URL.
     pub fn token(&self) -> Option<&str> {
         self.bearer.as_deref().or(self.url_token.as_deref())
+    }
+}
+
+impl From<crate::rtsp::Credentials> for Credentials {
+    fn from(found: crate::rtsp::Credentials) -> Self {
+        Self {
+            url_token: found.url_token,
+            bearer: found.bearer,
+            authorization: found.authorization,
+        }
     }
 }
 
@@ -77,6 +94,10 @@ pub struct AccessRequest {
     pub peer: SocketAddr,
     /// What came with it.
     pub credentials: Credentials,
+    /// Whether the connection is encrypted.
+    pub secure: bool,
+    /// The password that `credentials.authorization` proves, if it can prove one at all.
+    pub proof: Option<PasswordProof>,
 }
 
 impl AccessRequest {
@@ -92,6 +113,41 @@ impl AccessRequest {
             path,
             peer,
             credentials,
+            secure: false,
+            proof: None,
+        }
+    }
+
+    /// The same over a connection that is encrypted, or not.
+    #[must_use]
+    pub fn over(mut self, secure: bool) -> Self {
+        self.secure = secure;
+        self
+    }
+
+    /// The same with what its `Authorization` proves.
+    #[must_use]
+    pub fn with_proof(mut self, proof: Option<PasswordProof>) -> Self {
+        self.proof = proof;
+        self
+    }
+
+    /// The user whose password this request claims to know.
+    pub fn user(&self) -> Option<&str> {
+        self.proof.as_ref().map(PasswordProof::user)
+    }
+
+    /// Checks the claim against that user's secret. Ask also when there is no such user, with
+    /// `None`, and answer what comes out: it then takes as long.
+    ///
+    /// # Errors
+    /// [`Denied::Unauthorized`] or [`Denied::Stale`].
+    pub fn check_password(&self, secret: Option<&UserSecret>) -> Result<(), Denied> {
+        let proof = self.proof.as_ref().ok_or(Denied::Unauthorized)?;
+        match proof.check(secret) {
+            Verdict::Right => Ok(()),
+            Verdict::Stale => Err(Denied::Stale),
+            Verdict::Wrong => Err(Denied::Unauthorized),
         }
     }
 }
@@ -103,6 +159,14 @@ pub enum Denied {
     /// Credentials are missing or wrong: another try with other ones may succeed (401).
     #[error("credentials are missing or not valid")]
     Unauthorized,
+    /// The password is right but was hashed with a nonce that is too old: the same once more with
+    /// the new one (401 with `stale=true`).
+    #[error("the password is right, its nonce too old; try again with the new one")]
+    Stale,
+    /// Like [`Unauthorized`](Self::Unauthorized), after so many failures from this address that
+    /// the connection is closed (401 over RTSP, 429 over HTTP).
+    #[error("credentials are not valid, and too many others from this address were not either")]
+    Throttled,
     /// The credentials are right, the right is missing (403).
     #[error("these credentials give no right to this stream")]
     Forbidden,
@@ -111,7 +175,70 @@ pub enum Denied {
     Unavailable,
 }
 
+/// An answer of an [`Authorizer`] and how long it holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Decision {
+    /// Who was let in, or why nobody was.
+    pub outcome: Result<Principal, Denied>,
+    /// How long the same answer may be given to the same question: same credentials, path, action
+    /// and address. Zero: ask again each time.
+    pub valid_for: Duration,
+}
+
+impl Decision {
+    /// Holds for this one request.
+    pub fn once(outcome: Result<Principal, Denied>) -> Self {
+        Self::lasting(outcome, Duration::ZERO)
+    }
+
+    /// Holds for a while.
+    pub fn lasting(outcome: Result<Principal, Denied>, valid_for: Duration) -> Self {
+        Self { outcome, valid_for }
+    }
+}
+
+/// The kinds of credentials that an [`Authorizer`] understands: what a 401 asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Accepts {
+    /// Tokens: `Authorization: Bearer`.
+    pub tokens: bool,
+    /// User and password: Digest, over TLS also Basic.
+    pub passwords: bool,
+}
+
+impl Accepts {
+    /// Both.
+    pub const ALL: Self = Self {
+        tokens: true,
+        passwords: true,
+    };
+    /// Tokens only: no player is told to ask its user for a password.
+    pub const TOKENS: Self = Self {
+        tokens: true,
+        passwords: false,
+    };
+    /// Passwords only.
+    pub const PASSWORDS: Self = Self {
+        tokens: false,
+        passwords: true,
+    };
+
+    /// What either understands.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            tokens: self.tokens || other.tokens,
+            passwords: self.passwords || other.passwords,
+        }
+    }
+}
+
 /// Decides who may publish and play. Asked once per session, never per packet.
+///
+/// [`authorize`](Self::authorize) is all that most need. Compare secrets in constant time; for
+/// passwords look the user up by [`AccessRequest::user`] and leave the rest to
+/// [`AccessRequest::check_password`], or implement [`Users`](super::Users) instead.
 #[async_trait]
 pub trait Authorizer: Send + Sync + 'static {
     /// Answers one request.
@@ -119,6 +246,17 @@ pub trait Authorizer: Send + Sync + 'static {
     /// # Errors
     /// [`Denied`] says why not; the caller turns it into the protocol's status.
     async fn authorize(&self, request: &AccessRequest) -> Result<Principal, Denied>;
+
+    /// The same with how long the answer holds, for those that a
+    /// [`CachedAuthorizer`](super::CachedAuthorizer) asks. Default: for this one request.
+    async fn decide(&self, request: &AccessRequest) -> Decision {
+        Decision::once(self.authorize(request).await)
+    }
+
+    /// What it understands. Default: tokens and passwords.
+    fn accepts(&self) -> Accepts {
+        Accepts::ALL
+    }
 }
 
 /// Lets everybody publish and play.
@@ -130,6 +268,10 @@ impl Authorizer for AllowAll {
     async fn authorize(&self, _request: &AccessRequest) -> Result<Principal, Denied> {
         Ok(Principal::Anonymous)
     }
+
+    fn accepts(&self) -> Accepts {
+        Accepts::TOKENS
+    }
 }
 
 /// Refuses everybody: the default of a server to which nobody gave an authorizer.
@@ -140,5 +282,9 @@ pub struct DenyAll;
 impl Authorizer for DenyAll {
     async fn authorize(&self, _request: &AccessRequest) -> Result<Principal, Denied> {
         Err(Denied::Unauthorized)
+    }
+
+    fn accepts(&self) -> Accepts {
+        Accepts::TOKENS
     }
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::{
-    AccessRequest, Action, Authorizer, Cidr, CmsClock, Denied, GrantTable, Principal, TokenAction,
-    TokenVerifier,
+    Accepts, AccessRequest, Action, Authorizer, Cidr, CmsClock, Denied, GrantTable, Principal,
+    TokenAction, TokenVerifier,
 };
 
 /// The authorizer of a media node that belongs to a CMS: tokens that the CMS signed, grants that
@@ -120,11 +120,24 @@ impl Authorizer for TokenAuthorizer {
         if let Some(principal) = self.by_address(request) {
             return Ok(principal);
         }
-        match (&self.otherwise, by_token) {
-            (Some(authorizer), _) => authorizer.authorize(request).await,
-            (None, Some(Err(denied))) => Err(denied),
-            (None, _) => Err(Denied::Unauthorized),
+        let by_other = match &self.otherwise {
+            Some(authorizer) => authorizer.authorize(request).await,
+            None => Err(Denied::Unauthorized),
+        };
+        match (by_other, by_token) {
+            // Whoever sent a password is told about that one.
+            (Err(Denied::Unauthorized), Some(Err(denied)))
+                if request.credentials.authorization.is_none() =>
+            {
+                Err(denied)
+            }
+            (by_other, _) => by_other,
         }
+    }
+
+    fn accepts(&self) -> Accepts {
+        let others = self.otherwise.as_ref().map(|other| other.accepts());
+        others.unwrap_or(Accepts::TOKENS).or(Accepts::TOKENS)
     }
 }
 

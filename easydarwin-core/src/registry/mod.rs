@@ -20,9 +20,11 @@ mod path;
 mod presence;
 mod presence_memory;
 mod token;
+mod users;
 
 pub use access::{
-    AccessRequest, Action, AllowAll, Authorizer, Credentials, Denied, DenyAll, Principal,
+    Accepts, AccessRequest, Action, AllowAll, Authorizer, Credentials, Decision, Denied, DenyAll,
+    Principal,
 };
 pub use authorizer::TokenAuthorizer;
 pub use cidr::{Cidr, CidrError};
@@ -44,3 +46,4 @@ pub use presence_memory::{MemoryPresence, PresenceTiming};
 pub use token::{
     Claims, PublicKey, TokenAction, TokenError, TokenSigner, TokenVerifier, random_bytes,
 };
+pub use users::{MemoryUsers, PathPattern, PatternError, User, UserAuthorizer, Users, UsersError};

@@ -45,14 +45,3 @@ impl fmt::Debug for Credentials {
             .finish()
     }
 }
-
-#[cfg(feature = "registry")]
-impl From<Credentials> for crate::registry::Credentials {
-    fn from(found: Credentials) -> Self {
-        Self {
-            url_token: found.url_token,
-            bearer: found.bearer,
-            authorization: found.authorization,
-        }
-    }
-}

@@ -6,6 +6,7 @@ use super::{Limits, MediaServer, OnDemand, ServerError};
 use crate::registry::{Authorizer, DenyAll};
 use crate::relay::{Hub, RelayConfig};
 use crate::rtsp;
+use crate::rtsp::auth::AuthConfig;
 
 /// Puts a [`MediaServer`] together; see [`MediaServer::builder`].
 pub struct MediaServerBuilder {
@@ -13,6 +14,7 @@ pub struct MediaServerBuilder {
     pub(super) rtsp_config: rtsp::ServerConfig,
     pub(super) udp_ports: Option<RangeInclusive<u16>>,
     pub(super) authorizer: Arc<dyn Authorizer>,
+    pub(super) auth: AuthConfig,
     pub(super) on_demand: Option<Arc<dyn OnDemand>>,
     pub(super) hub: Option<Hub>,
     pub(super) relay: RelayConfig,
@@ -30,6 +32,7 @@ impl MediaServerBuilder {
             rtsp_config: rtsp::ServerConfig::default(),
             udp_ports: None,
             authorizer: Arc::new(DenyAll),
+            auth: AuthConfig::default(),
             on_demand: None,
             hub: None,
             relay: RelayConfig::default(),
@@ -74,6 +77,14 @@ impl MediaServerBuilder {
     #[must_use]
     pub fn shared_authorizer(mut self, authorizer: Arc<dyn Authorizer>) -> Self {
         self.authorizer = authorizer;
+        self
+    }
+
+    /// How users and passwords are asked for over RTSP. Default: Digest with MD5, over TLS also
+    /// Basic, if the authorizer accepts passwords at all.
+    #[must_use]
+    pub fn auth(mut self, config: AuthConfig) -> Self {
+        self.auth = config;
         self
     }
 

@@ -20,4 +20,7 @@ pub enum ServerError {
     /// No UDP ports for players.
     #[error("no UDP port pair is free for players: {0}; free some or widen the range")]
     UdpPorts(io::Error),
+    /// No random bytes for the key that signs nonces.
+    #[error("the system gives no random numbers")]
+    Random,
 }

@@ -2,7 +2,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -14,7 +14,9 @@ use super::limits::Admission;
 use super::shared::{Gate, Shared, canonical};
 use super::udp::PortPool;
 use super::{Lookup, MediaServerBuilder, ServerError, ServerEvent, connection};
+use crate::registry::random_bytes;
 use crate::relay::{Hub, UdpSockets};
+use crate::rtsp::auth::Realm;
 
 /// Connections that may wait to be accepted. When a server comes back, all of its cameras and
 /// players come at once; those that find no room here lose a second or more.
@@ -85,6 +87,7 @@ impl MediaServer {
         let lookup = Lookup::new(hub.clone(), parts.on_demand, parts.limits.demand);
         #[cfg(not(feature = "http"))]
         let http_addr = None;
+        let key = random_bytes().map_err(|_| ServerError::Random)?;
         let shared = Arc::new(Shared {
             rtsp_addr: rtsp,
             http_addr,
@@ -94,6 +97,7 @@ impl MediaServer {
                 authorizer: parts.authorizer,
                 events: broadcast::Sender::new(EVENT_BACKLOG),
             },
+            realm: Realm::new(parts.auth, key, Instant::now()),
             admission: Admission::new(
                 parts.limits.connections,
                 parts.limits.connections_per_address,
@@ -261,7 +265,7 @@ fn accept(socket: TcpStream, peer: SocketAddr, shared: &Arc<Shared>) {
     }
     let shared_with_task = shared.clone();
     shared.tasks.spawn(async move {
-        connection::serve(shared_with_task, socket, peer).await;
+        connection::serve(shared_with_task, socket, peer, false).await;
         drop(admitted);
     });
 }

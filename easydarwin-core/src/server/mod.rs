@@ -15,6 +15,7 @@ mod limits;
 mod lookup;
 mod media_server;
 mod node;
+mod rights;
 mod shared;
 mod udp;
 

@@ -9,9 +9,10 @@ use tokio_util::task::TaskTracker;
 use super::limits::Admission;
 use super::udp::PortPool;
 use super::{Limits, Lookup, ServerEvent};
-use crate::registry::{AccessRequest, Authorizer, Denied, Principal};
+use crate::registry::{Accepts, AccessRequest, Authorizer, Denied, Principal};
 use crate::relay::{Hub, UdpSockets};
 use crate::rtsp;
+use crate::rtsp::auth::Realm;
 
 /// What all connections of one server share.
 #[derive(Debug)]
@@ -21,6 +22,7 @@ pub(super) struct Shared {
     pub(super) hub: Hub,
     pub(super) lookup: Lookup,
     pub(super) gate: Gate,
+    pub(super) realm: Realm,
     pub(super) limits: Limits,
     pub(super) rtsp: Arc<rtsp::ServerConfig>,
     pub(super) admission: Arc<Admission>,
@@ -54,6 +56,10 @@ impl Authorizer for Gate {
             });
         }
         result
+    }
+
+    fn accepts(&self) -> Accepts {
+        self.authorizer.accepts()
     }
 }
 

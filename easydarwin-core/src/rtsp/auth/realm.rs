@@ -118,6 +118,11 @@ impl Realm {
         all
     }
 
+    /// The `WWW-Authenticate` value that asks for a token.
+    pub fn token_challenge(&self) -> String {
+        format!("Bearer realm=\"{}\"", quoted(&self.config.realm))
+    }
+
     /// Reads an `Authorization` value. The hash is checked over the `uri` it names, because
     /// players write other ones there than in the request line (the base URL, the stream's URL, a
     /// path); here it only has to name the same stream.

@@ -28,6 +28,7 @@ use self::recorder::Recorder;
 use self::requests::{Admission, Decision, Job};
 use super::shared::{Shared, canonical};
 use crate::relay::{EndReason, ReaderEnd, ReaderHandle};
+use crate::rtsp::auth::Via;
 use crate::rtsp::{CloseReason, RequestId, ServerConnection, Step};
 
 /// What one read may bring; shared by all connections of a thread, so that a connection that
@@ -45,8 +46,9 @@ thread_local! {
     static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH]);
 }
 
-/// Serves one accepted connection until it ends.
-pub(super) async fn serve(shared: Arc<Shared>, socket: TcpStream, peer: SocketAddr) {
+/// Serves one accepted connection until it ends. `secure`: what is read and written is encrypted
+/// on its way.
+pub(super) async fn serve(shared: Arc<Shared>, socket: TcpStream, peer: SocketAddr, secure: bool) {
     let Ok(local) = socket.local_addr() else {
         return;
     };
@@ -61,6 +63,10 @@ pub(super) async fn serve(shared: Arc<Shared>, socket: TcpStream, peer: SocketAd
         cancelled: Box::pin(shared.cancel.clone().cancelled_owned()),
         shared,
         socket: Arc::new(socket),
+        via: Via {
+            peer: peer.ip(),
+            secure,
+        },
         peer,
         local,
         label: format!("rtsp {peer}").into(),
@@ -79,6 +85,7 @@ struct Connection {
     shared: Arc<Shared>,
     socket: Arc<TcpStream>,
     peer: SocketAddr,
+    via: Via,
     local: SocketAddr,
     label: Arc<str>,
     rtsp: ServerConnection,
@@ -115,6 +122,8 @@ enum End {
     Reader(ReaderEnd),
     #[error("nothing more to publish: {0}")]
     Publisher(EndReason),
+    #[error("wrong credentials came from its address too often")]
+    Throttled,
     #[error("the server shuts down")]
     Shutdown,
 }
@@ -150,11 +159,10 @@ impl Connection {
             let result = match wake {
                 Wake::Readable(Ok(())) => self.read(now),
                 Wake::Readable(Err(error)) => Err(End::Io(error)),
-                Wake::Decided(id, decision) => {
-                    self.on_decision(id, decision, now);
+                Wake::Decided(id, decision) => self.on_decision(id, decision, now).and_then(|()| {
                     let unread = std::mem::take(&mut self.unread);
                     self.take_input(&unread, now)
-                }
+                }),
                 Wake::Datagrams => {
                     self.take_datagrams(now);
                     Ok(())
@@ -380,7 +388,7 @@ impl Connection {
         self.end_session(reason);
         match end {
             End::Peer | End::Io(_) | End::Stuck => {}
-            End::Rtsp(_) | End::Reader(_) | End::Publisher(_) | End::Shutdown => {
+            End::Rtsp(_) | End::Reader(_) | End::Publisher(_) | End::Throttled | End::Shutdown => {
                 let last_words = async {
                     if over_tcp || self.write_answers().await.is_ok() {
                         self.linger().await;

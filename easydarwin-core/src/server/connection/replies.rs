@@ -1,21 +1,10 @@
 //! The one place where errors of other rooms become RTSP statuses.
 
 use crate::media::sdp::SdpError;
-use crate::registry::{Denied, PathError};
+use crate::registry::PathError;
 use crate::relay::PublishError;
 use crate::rtsp::{Reply, Status};
 use crate::server::{DemandError, LookupError};
-
-/// The scheme that we offer: the tokens of this system.
-const CHALLENGE: &str = "Bearer realm=\"easydarwin\"";
-
-pub(super) fn denied(denied: Denied) -> Reply {
-    match denied {
-        Denied::Forbidden => Reply::error(Status::FORBIDDEN),
-        Denied::Unavailable => Reply::error(Status::UNAVAILABLE),
-        Denied::Unauthorized => Reply::unauthorized(vec![CHALLENGE.to_owned()]),
-    }
-}
 
 pub(super) fn bad_path(error: PathError) -> Reply {
     Reply::error_with(Status::BAD_REQUEST, error.to_string())

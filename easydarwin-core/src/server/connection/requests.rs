@@ -8,13 +8,15 @@ use futures::future::BoxFuture;
 
 use super::player::Player;
 use super::recorder::Recorder;
-use super::{Connection, Media, replies};
+use super::{Connection, End, Media, replies};
 use crate::media::sdp;
-use crate::registry::{AccessRequest, Action, Authorizer as _, Principal, StreamPath};
+use crate::registry::{AccessRequest, Action, Principal, StreamPath};
 use crate::relay::{EndReason, Start, Stream};
 use crate::rtsp::{
-    Credentials, Reply, RequestId, RequestUri, ServerEvent, SessionRole, SetupRequest, Status,
+    Credentials, Method, Reply, RequestId, RequestUri, ServerEvent, SessionRole, SetupRequest,
+    Status,
 };
+use crate::server::rights::{Question, Refusal};
 use crate::server::shared::Shared;
 
 /// How long a DESCRIBE waits for parameter sets that the publisher's description lacks.
@@ -44,7 +46,7 @@ pub(super) enum Decision {
     /// A publisher may have this path.
     Announce(StreamPath, Principal, Bytes),
     /// No.
-    Refused(Reply),
+    Refused(Refusal),
 }
 
 /// A stream that a player was let to.
@@ -102,11 +104,19 @@ impl Connection {
     }
 
     /// Acts on a decision.
-    pub(super) fn on_decision(&mut self, id: RequestId, decision: Decision, now: Instant) {
+    pub(super) fn on_decision(
+        &mut self,
+        id: RequestId,
+        decision: Decision,
+        now: Instant,
+    ) -> Result<(), End> {
         self.job = None;
         match decision {
-            Decision::Refused(reply) => {
+            Decision::Refused(Refusal { reply, close }) => {
                 self.rtsp.respond(id, reply);
+                if close {
+                    return Err(End::Throttled);
+                }
             }
             Decision::Describe(admission, uri) => {
                 let reply = describe(&admission.stream, &uri, self.local.ip());
@@ -124,19 +134,20 @@ impl Connection {
                 self.rtsp.respond(id, reply);
             }
         }
+        Ok(())
     }
 
     fn describe(&self, uri: RequestUri, credentials: Credentials) -> BoxFuture<'static, Decision> {
         let shared = self.shared.clone();
-        let request = self.access(Action::Play, &uri, credentials);
+        let question = self.question(Action::Play, &Method::Describe, &uri, credentials);
         let start = start_of(&uri);
         Box::pin(async move {
-            match admit(&shared, request, start).await {
+            match admit(&shared, question, start).await {
                 Ok(admission) => {
                     wait_for_parameter_sets(&admission.stream).await;
                     Decision::Describe(admission, uri)
                 }
-                Err(reply) => Decision::Refused(reply),
+                Err(refusal) => Decision::Refused(refusal),
             }
         })
     }
@@ -148,15 +159,15 @@ impl Connection {
         sdp: Bytes,
     ) -> BoxFuture<'static, Decision> {
         let shared = self.shared.clone();
-        let request = self.access(Action::Publish, &uri, credentials);
+        let question = self.question(Action::Publish, &Method::Announce, &uri, credentials);
         Box::pin(async move {
-            let request = match request {
-                Ok(request) => request,
-                Err(reply) => return Decision::Refused(reply),
+            let question = match question {
+                Ok(question) => question,
+                Err(reply) => return Decision::Refused(reply.into()),
             };
-            match shared.gate.authorize(&request).await {
-                Ok(principal) => Decision::Announce(request.path, principal, sdp),
-                Err(error) => Decision::Refused(replies::denied(error)),
+            match question.ask(&shared.gate, &shared.realm).await {
+                Ok(principal) => Decision::Announce(question.into_path(), principal, sdp),
+                Err(refusal) => Decision::Refused(refusal),
             }
         })
     }
@@ -189,12 +200,13 @@ impl Connection {
     /// A player that sends no DESCRIBE is asked for its right here.
     fn admit_and_set_up(&self, request: SetupRequest) -> BoxFuture<'static, Decision> {
         let shared = self.shared.clone();
-        let access = self.access(Action::Play, &request.uri, request.credentials.clone());
+        let credentials = request.credentials.clone();
+        let question = self.question(Action::Play, &Method::Setup, &request.uri, credentials);
         let start = start_of(&request.uri);
         Box::pin(async move {
-            match admit(&shared, access, start).await {
+            match admit(&shared, question, start).await {
                 Ok(admission) => Decision::Setup(admission, request),
-                Err(reply) => Decision::Refused(reply),
+                Err(refusal) => Decision::Refused(refusal),
             }
         })
     }
@@ -296,37 +308,32 @@ impl Connection {
         }
     }
 
-    fn access(
+    fn question(
         &self,
         action: Action,
+        method: &Method,
         uri: &RequestUri,
         credentials: Credentials,
-    ) -> Result<AccessRequest, Reply> {
+    ) -> Result<Question, Reply> {
         let path = StreamPath::parse(&uri.path_and_query()).map_err(replies::bad_path)?;
-        Ok(AccessRequest::new(
-            action,
-            path,
-            self.peer,
-            credentials.into(),
-        ))
+        let request = AccessRequest::new(action, path, self.peer, credentials.into());
+        let realm = &self.shared.realm;
+        let now = Instant::now();
+        Ok(Question::new(request, (method, uri), self.via, realm, now))
     }
 }
 
 async fn admit(
     shared: &Shared,
-    request: Result<AccessRequest, Reply>,
+    question: Result<Question, Reply>,
     start: Result<Option<Start>, Reply>,
-) -> Result<Admission, Reply> {
+) -> Result<Admission, Refusal> {
     let start = start?.unwrap_or(shared.hub.config().start);
-    let request = request?;
-    let viewer = shared
-        .gate
-        .authorize(&request)
-        .await
-        .map_err(replies::denied)?;
+    let question = question?;
+    let viewer = question.ask(&shared.gate, &shared.realm).await?;
     let stream = shared
         .lookup
-        .find(&request.path, &viewer)
+        .find(&question.into_path(), &viewer)
         .await
         .map_err(|error| replies::not_found(&error))?;
     Ok(Admission { stream, start })
