@@ -66,17 +66,19 @@ impl Connection {
                 after: options.connect_timeout,
             })??;
         stream.set_nodelay(true)?;
+        let mut session = ClientSession::new(
+            url,
+            login,
+            format!("{:016x}", random()),
+            options.user_agent.as_str(),
+            options.limits.clone(),
+        );
+        session.allow_basic(options.plain_basic);
         Ok(Self {
             peer: stream.peer_addr()?,
             local: stream.local_addr()?,
             stream,
-            session: ClientSession::new(
-                url,
-                login,
-                format!("{:016x}", random()),
-                options.user_agent.as_str(),
-                options.limits.clone(),
-            ),
+            session,
             input: BytesMut::new(),
             output: BytesMut::new(),
             early: VecDeque::new(),
@@ -112,6 +114,9 @@ impl Connection {
                             status,
                             reason,
                         });
+                    }
+                    Input::Event(ClientEvent::LoginFailed { method, error }) => {
+                        return Err(ClientError::Login { method, error });
                     }
                     Input::Event(event) => return Ok(event),
                     packet @ Input::Packet { .. } if self.early.len() < MAX_EARLY => {
@@ -267,7 +272,7 @@ impl Connection {
             match self.answer_within(Method::Teardown, after).await {
                 // Answers to earlier requests may stand before it.
                 Ok(ClientEvent::TornDown) => return Ok(()),
-                Ok(_) | Err(ClientError::Refused { .. }) => {}
+                Ok(_) | Err(ClientError::Refused { .. } | ClientError::Login { .. }) => {}
                 // Many servers just close; the session is over all the same.
                 Err(ClientError::Closed) => return Ok(()),
                 Err(error) => return Err(error),

@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use crate::media::sdp::SdpError;
 use crate::rtp::PacketizeError;
-use crate::rtsp::{ClientUrlError, Method, ParseError, Status};
+use crate::rtsp::{ClientUrlError, LoginError, Method, ParseError, Status};
 
 /// Why pushing or pulling failed.
 #[derive(Debug, Error)]
@@ -69,6 +69,14 @@ pub enum ClientError {
         /// The server's words.
         reason: String,
     },
+    /// The server wants another login, or any.
+    #[error("{method} was refused with 401: {error}")]
+    Login {
+        /// The request.
+        method: Method,
+        /// What was wrong with ours.
+        error: LoginError,
+    },
     /// The server answered in a way that cannot be gone on with.
     #[error("the answer to {method} cannot be used: {what}")]
     BadAnswer {
@@ -114,6 +122,7 @@ impl ClientError {
     pub fn status(&self) -> Option<Status> {
         match self {
             Self::Refused { status, .. } => Some(*status),
+            Self::Login { .. } => Some(Status::UNAUTHORIZED),
             _ => None,
         }
     }

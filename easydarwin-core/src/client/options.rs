@@ -10,6 +10,9 @@ pub struct ClientOptions {
     pub transport: ClientTransport,
     /// How the client proves its right. Default: user and password of the URL, if any.
     pub login: Login,
+    /// Whether the password may go unencrypted over the network when the server offers nothing
+    /// better than Basic, as some old cameras do. Default no.
+    pub plain_basic: bool,
     /// For a TCP connection, name resolution included. Default 5 s.
     pub connect_timeout: Duration,
     /// For the answer to one request. Default 10 s (a server may fetch the stream first).
@@ -42,6 +45,7 @@ impl Default for ClientOptions {
         Self {
             transport: ClientTransport::default(),
             login: Login::default(),
+            plain_basic: false,
             connect_timeout: Duration::from_secs(5),
             request_timeout: Duration::from_secs(10),
             stall_timeout: Duration::from_secs(10),

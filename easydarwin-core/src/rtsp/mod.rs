@@ -23,7 +23,8 @@ mod transport;
 mod uri;
 
 pub use client::{
-    ClientEvent, ClientSession, ClientStep, ClientUrl, ClientUrlError, Login, TrackStart,
+    ClientEvent, ClientSession, ClientStep, ClientUrl, ClientUrlError, Login, LoginError,
+    TrackStart,
 };
 pub use config::{Limits, ServerConfig};
 pub use credentials::Credentials;

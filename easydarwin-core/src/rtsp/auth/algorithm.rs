@@ -11,7 +11,7 @@ use super::AuthParams;
 pub enum Algorithm {
     /// MD5: what every camera and player knows.
     Md5,
-    /// SHA-256: ffmpeg does not know it.
+    /// SHA-256: ffmpeg, live555 and GStreamer do not know it.
     Sha256,
 }
 
@@ -35,7 +35,7 @@ impl Algorithm {
     }
 
     /// Bytes of a hash.
-    pub fn len(self) -> usize {
+    pub(super) fn bytes(self) -> usize {
         match self {
             Self::Md5 => 16,
             Self::Sha256 => 32,

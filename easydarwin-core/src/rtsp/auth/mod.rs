@@ -19,7 +19,8 @@ mod proof;
 mod realm;
 #[cfg(feature = "auth")]
 mod secret;
-#[cfg(all(test, feature = "auth"))]
+#[cfg(feature = "auth")]
+#[cfg(test)]
 mod tests;
 
 #[cfg(feature = "auth")]

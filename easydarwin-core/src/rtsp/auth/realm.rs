@@ -17,8 +17,9 @@ pub struct AuthConfig {
     /// The realm: players show it when they ask for a password, and stored secrets hold for this
     /// one only. Default [`AuthConfig::REALM`].
     pub realm: String,
-    /// Hashes offered for Digest. Default MD5 alone: ffmpeg fails when it is offered SHA-256, even
-    /// with MD5 beside it. Empty: no Digest.
+    /// Hashes offered for Digest. Default MD5 alone: ffmpeg, live555 and GStreamer know no other.
+    /// With both, the order of the headers lets ffmpeg 5.1, GStreamer 1.22 and live555 find the one
+    /// they know; SHA-256 alone shuts them out. Empty: no Digest.
     pub digest: Vec<Algorithm>,
     /// Whether the challenge for MD5 offers `qop=auth`. Default no: cameras and players of all
     /// ages know the older form, and both are accepted. SHA-256 is always offered with it.
@@ -106,8 +107,8 @@ impl Realm {
                 other => format!("{base}, algorithm={}, qop=\"auth\"", other.name()),
             }
         };
-        // Best first (RFC 7616, 3.7). MD5 last of the digests also because live555 and with it VLC
-        // take the last one and understand only that.
+        // Best first (RFC 7616, 3.7). MD5 last of the digests also because ffmpeg and live555 (VLC)
+        // take the last one and understand only MD5.
         let mut algorithms = self.config.digest.clone();
         algorithms.sort_unstable_by(|a, b| b.cmp(a));
         algorithms.dedup();
@@ -189,7 +190,7 @@ impl Realm {
         };
         // Some leave the algorithm out; the length of what they computed tells it.
         let algorithm = match sent.get("algorithm") {
-            None if response.len() == 2 * Algorithm::Sha256.len() => Algorithm::Sha256,
+            None if response.len() == 2 * Algorithm::Sha256.bytes() => Algorithm::Sha256,
             _ => Algorithm::of(sent).ok_or(ProofError::NotOffered)?,
         };
         if !self.config.digest.contains(&algorithm) {

@@ -21,8 +21,10 @@ struct Bench {
 
 impl Bench {
     fn new(change: impl FnOnce(&mut AuthConfig)) -> Self {
-        let mut config = AuthConfig::default();
-        config.realm = "camera \"1\"".to_owned();
+        let mut config = AuthConfig {
+            realm: "camera \"1\"".to_owned(),
+            ..AuthConfig::default()
+        };
         change(&mut config);
         let now = Instant::now();
         Self {

@@ -1,5 +1,6 @@
 use bytes::Bytes;
 
+use super::LoginError;
 use crate::rtsp::{Method, ParseError, Status, Transport};
 
 /// What the bytes handed to [`ClientSession::next`](super::ClientSession::next) began with.
@@ -72,6 +73,13 @@ pub enum ClientEvent {
         status: Status,
         /// The server's words.
         reason: String,
+    },
+    /// A request was refused with 401, and trying again would not help.
+    LoginFailed {
+        /// The request.
+        method: Method,
+        /// Why not.
+        error: LoginError,
     },
     /// The server ended the session by a TEARDOWN of its own, or no longer knows it.
     Ended,

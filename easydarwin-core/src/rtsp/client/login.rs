@@ -1,5 +1,7 @@
 use std::fmt;
 
+use thiserror::Error;
+
 use crate::rtsp::auth::AuthParams;
 use crate::rtsp::{Headers, Method};
 
@@ -31,6 +33,29 @@ impl fmt::Debug for Login {
     }
 }
 
+/// Why a server did not let us in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum LoginError {
+    /// We had nothing to show.
+    #[error("the server wants a login: put user and password into the URL, or set a token")]
+    Missing,
+    /// The password was wrong, or there is no such user.
+    #[error("the server does not accept this user and password")]
+    Password,
+    /// The token was wrong, too old, or for something else.
+    #[error("the server does not accept this token")]
+    Token,
+    /// Nothing is offered that we could answer.
+    #[error("the server offers no way to log in that is known here")]
+    Scheme,
+    /// Basic alone is offered, without encryption.
+    #[error(
+        "the server takes the password only unencrypted (Basic); use rtsps, or allow it if the network is yours"
+    )]
+    PlainBasic,
+}
+
 /// The login with the challenge that the server made.
 #[derive(Debug)]
 pub(super) struct Authenticator {
@@ -41,6 +66,9 @@ pub(super) struct Authenticator {
     count: u32,
     #[cfg(feature = "auth")]
     cnonce: String,
+    /// Whether Basic may be answered.
+    #[cfg(feature = "auth")]
+    basic: bool,
 }
 
 impl Authenticator {
@@ -55,7 +83,18 @@ impl Authenticator {
             count: 0,
             #[cfg(feature = "auth")]
             cnonce,
+            #[cfg(feature = "auth")]
+            basic: false,
         }
+    }
+
+    pub(super) fn allow_basic(&mut self, allowed: bool) {
+        #[cfg(feature = "auth")]
+        {
+            self.basic = allowed;
+        }
+        #[cfg(not(feature = "auth"))]
+        let _ = allowed;
     }
 
     /// The `Authorization` value for a request.
@@ -88,10 +127,14 @@ impl Authenticator {
         }
     }
 
-    /// Takes the challenges of a 401 to a request that was repeated `repeats` times. Returns
-    /// whether another try makes sense: the first time, or once more when the server says that
-    /// only the nonce was old.
-    pub(super) fn challenged(&mut self, headers: &Headers, repeats: u8) -> bool {
+    /// Takes the challenges of a 401 to a request that was repeated `repeats` times. Another try
+    /// makes sense the first time, and once more when the server says that only the nonce was old.
+    pub(super) fn challenged(&mut self, headers: &Headers, repeats: u8) -> Result<(), LoginError> {
+        match &self.login {
+            Login::FromUrl => return Err(LoginError::Missing),
+            Login::Bearer(_) => return Err(LoginError::Token),
+            Login::Password { .. } => {}
+        }
         let challenges: Vec<AuthParams> = headers
             .all("WWW-Authenticate")
             .flat_map(AuthParams::parse_list)
@@ -100,31 +143,44 @@ impl Authenticator {
             c.get("stale")
                 .is_some_and(|value| value.eq_ignore_ascii_case("true"))
         });
-        (repeats == 0 || (stale && repeats == 1)) && self.choose(challenges)
+        self.choose(challenges)?;
+        match repeats {
+            0 => Ok(()),
+            1 if stale => Ok(()),
+            _ => Err(LoginError::Password),
+        }
     }
 
-    /// The strongest challenge that can be answered.
+    /// Takes the strongest challenge that can be answered.
     #[cfg(feature = "auth")]
-    fn choose(&mut self, challenges: Vec<AuthParams>) -> bool {
-        use crate::rtsp::auth::{Algorithm, Scheme};
-        if !matches!(self.login, Login::Password { .. }) {
-            return false;
-        }
+    fn choose(&mut self, challenges: Vec<AuthParams>) -> Result<(), LoginError> {
+        use crate::rtsp::auth::{Algorithm, Scheme, answer_digest};
         let strength = |challenge: &AuthParams| match challenge.scheme() {
-            Scheme::Digest => Algorithm::of(challenge).map(|a| 1 + u8::from(a != Algorithm::Md5)),
-            Scheme::Basic => Some(0),
+            Scheme::Digest => {
+                answer_digest(challenge, ("", ""), ("", ""), 1, "")?;
+                Algorithm::of(challenge).map(|a| 1 + u8::from(a != Algorithm::Md5))
+            }
+            Scheme::Basic if self.basic => Some(0),
             _ => None,
         };
-        self.challenge = challenges
+        let only_basic = challenges.iter().any(|c| c.scheme() == Scheme::Basic);
+        let chosen = challenges
             .into_iter()
             .filter(|challenge| strength(challenge).is_some())
             .max_by_key(strength);
-        self.count = 0;
-        self.challenge.is_some()
+        match (chosen, only_basic && !self.basic) {
+            (Some(challenge), _) => {
+                self.challenge = Some(challenge);
+                self.count = 0;
+                Ok(())
+            }
+            (None, true) => Err(LoginError::PlainBasic),
+            (None, false) => Err(LoginError::Scheme),
+        }
     }
 
     #[cfg(not(feature = "auth"))]
-    fn choose(&mut self, _challenges: Vec<AuthParams>) -> bool {
-        false
+    fn choose(&mut self, _challenges: Vec<AuthParams>) -> Result<(), LoginError> {
+        Err(LoginError::Scheme)
     }
 }

@@ -8,6 +8,6 @@ mod tests;
 mod url;
 
 pub use event::{ClientEvent, ClientStep, TrackStart};
-pub use login::Login;
+pub use login::{Login, LoginError};
 pub use session::ClientSession;
 pub use url::{ClientUrl, ClientUrlError};

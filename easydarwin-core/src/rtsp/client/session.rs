@@ -83,6 +83,12 @@ impl ClientSession {
         }
     }
 
+    /// Lets a password go over this connection as it is (Basic): the connection is encrypted, or
+    /// the network is trusted. Without this only Digest is answered.
+    pub fn allow_basic(&mut self, allowed: bool) {
+        self.authenticator.allow_basic(allowed);
+    }
+
     /// Asks what the server can do.
     pub fn options(&mut self) {
         let request = Request::new(Method::Options, self.url.clone());
@@ -245,11 +251,13 @@ impl ClientSession {
         if method == Method::Teardown {
             return Some(ClientEvent::TornDown);
         }
-        if status == Status::UNAUTHORIZED
-            && self
+        if status == Status::UNAUTHORIZED {
+            let again = self
                 .authenticator
-                .challenged(&response.headers, sent.repeats)
-        {
+                .challenged(&response.headers, sent.repeats);
+            if let Err(error) = again {
+                return Some(ClientEvent::LoginFailed { method, error });
+            }
             self.send(sent.request, sent.repeats + 1, false);
             return None;
         }
@@ -308,8 +316,9 @@ impl ClientSession {
             return Some(ClientEvent::Ended);
         }
         if response.status == Status::UNAUTHORIZED {
-            // The next one brings an answer to the fresh challenge.
-            self.authenticator.challenged(&response.headers, 0);
+            // The next one brings an answer to the fresh challenge, if there can be one; what does
+            // not count as life is the server's to say.
+            let _ = self.authenticator.challenged(&response.headers, 0);
         } else if !response.status.is_success() {
             self.keep_alive_method = Method::Options;
         }

@@ -37,6 +37,13 @@ impl Peer {
     }
 }
 
+fn failed(event: Option<ClientEvent>) -> LoginError {
+    match event {
+        Some(ClientEvent::LoginFailed { error, .. }) => error,
+        other => panic!("{other:?}"),
+    }
+}
+
 const SDP: &str = "v=0\r\no=- 0 0 IN IP4 0.0.0.0\r\ns=x\r\nt=0 0\r\na=control:*\r\nm=video 0 RTP/AVP 96\r\na=control:trackID=1\r\n";
 
 fn described(headers: &str, sdp: &str) -> String {
@@ -171,9 +178,7 @@ fn publishes_with_a_token() {
     peer.sent();
     let event =
         peer.answer("RTSP/1.0 401 Unauthorized\r\nCSeq: 3\r\nWWW-Authenticate: Bearer\r\n\r\n");
-    assert!(
-        matches!(event, Some(ClientEvent::Refused { status, .. }) if status == Status::UNAUTHORIZED)
-    );
+    assert_eq!(failed(event), LoginError::Token);
 }
 
 #[test]
@@ -259,7 +264,7 @@ fn answers_a_digest_once_and_keeps_it() {
     let event = peer.answer(&format!(
         "RTSP/1.0 401 Unauthorized\r\nCSeq: 2\r\n{challenge}\r\n"
     ));
-    assert!(matches!(event, Some(ClientEvent::Refused { .. })));
+    assert_eq!(failed(event), LoginError::Password);
     // Only the nonce was old: one more.
     peer.session.play();
     peer.sent();
@@ -272,5 +277,55 @@ fn answers_a_digest_once_and_keeps_it() {
         assert!(peer.sent().contains("nonce=\"m\""));
     }
     let event = peer.answer(&format!("RTSP/1.0 401 U\r\nCSeq: 5\r\n{stale}\r\n"));
-    assert!(matches!(event, Some(ClientEvent::Refused { .. })));
+    assert_eq!(failed(event), LoginError::Password);
+}
+
+#[cfg(feature = "auth")]
+#[test]
+fn the_strongest_scheme_is_answered() {
+    let md5 = "WWW-Authenticate: Digest realm=\"r\", nonce=\"n\", qop=\"auth\"\r\n";
+    let sha256 =
+        "WWW-Authenticate: Digest realm=\"r\", nonce=\"n\", algorithm=SHA-256, qop=\"auth\"\r\n";
+    let other = "WWW-Authenticate: Digest realm=\"r\", nonce=\"n\", algorithm=SHA-512-256, qop=\"auth\"\r\n";
+    let basic = "WWW-Authenticate: Basic realm=\"r\"\r\n";
+    let bearer = "WWW-Authenticate: Bearer realm=\"r\"\r\n";
+    let ask = |offered: &[&str], allow_basic| {
+        let mut peer = Peer::new("rtsp://admin:pw@cam/a", Login::FromUrl);
+        peer.session.allow_basic(allow_basic);
+        peer.session.describe();
+        peer.sent();
+        let event = peer.answer(&format!(
+            "RTSP/1.0 401 Unauthorized\r\nCSeq: 1\r\n{}\r\n",
+            offered.concat()
+        ));
+        (event, peer)
+    };
+    for (offered, allow_basic, answer) in [
+        (&[basic, md5, sha256, other][..], true, "algorithm=SHA-256"),
+        (&[bearer, md5, other], false, "Authorization: Digest"),
+        (&[bearer, basic], true, "Authorization: Basic YWRtaW46cHc="),
+    ] {
+        let (event, mut peer) = ask(offered, allow_basic);
+        assert_eq!(event, None);
+        let sent = peer.sent();
+        assert!(sent.contains(answer), "{sent}");
+    }
+    assert_eq!(failed(ask(&[basic], false).0), LoginError::PlainBasic);
+    assert_eq!(failed(ask(&[bearer], true).0), LoginError::Scheme);
+    assert_eq!(failed(ask(&[], true).0), LoginError::Scheme);
+    // The count goes up with each request that uses the nonce.
+    let (_, mut peer) = ask(&[md5], false);
+    assert!(peer.sent().contains("nc=00000001"));
+    peer.session.play();
+    let sent = peer.sent();
+    assert!(sent.contains("nc=00000002, cnonce=\"cafe\""), "{sent}");
+}
+
+#[test]
+fn whoever_has_nothing_to_show_is_told() {
+    let mut peer = Peer::new("rtsp://cam/a", Login::FromUrl);
+    peer.session.describe();
+    let event =
+        peer.answer("RTSP/1.0 401 U\r\nCSeq: 1\r\nWWW-Authenticate: Digest nonce=\"n\"\r\n\r\n");
+    assert_eq!(failed(event), LoginError::Missing);
 }
