@@ -2,7 +2,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use super::{Limits, MediaServer, OnDemand, ServerError};
+use super::{BackoffConfig, Limits, MediaServer, OnDemand, ServerError};
 use crate::registry::{Authorizer, DenyAll};
 use crate::relay::{Hub, RelayConfig};
 use crate::rtsp;
@@ -15,6 +15,7 @@ pub struct MediaServerBuilder {
     pub(super) udp_ports: Option<RangeInclusive<u16>>,
     pub(super) authorizer: Arc<dyn Authorizer>,
     pub(super) auth: AuthConfig,
+    pub(super) backoff: BackoffConfig,
     pub(super) on_demand: Option<Arc<dyn OnDemand>>,
     pub(super) hub: Option<Hub>,
     pub(super) relay: RelayConfig,
@@ -33,6 +34,7 @@ impl MediaServerBuilder {
             udp_ports: None,
             authorizer: Arc::new(DenyAll),
             auth: AuthConfig::default(),
+            backoff: BackoffConfig::default(),
             on_demand: None,
             hub: None,
             relay: RelayConfig::default(),
@@ -85,6 +87,13 @@ impl MediaServerBuilder {
     #[must_use]
     pub fn auth(mut self, config: AuthConfig) -> Self {
         self.auth = config;
+        self
+    }
+
+    /// How those are slowed down who fail to log in.
+    #[must_use]
+    pub fn backoff(mut self, config: BackoffConfig) -> Self {
+        self.backoff = config;
         self
     }
 

@@ -10,10 +10,11 @@ use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::backoff::Backoff;
 use super::limits::Admission;
 use super::shared::{Gate, Shared, canonical};
 use super::udp::PortPool;
-use super::{Lookup, MediaServerBuilder, ServerError, ServerEvent, connection};
+use super::{BackoffStats, Lookup, MediaServerBuilder, ServerError, ServerEvent, connection};
 use crate::registry::random_bytes;
 use crate::relay::{Hub, UdpSockets};
 use crate::rtsp::auth::Realm;
@@ -95,6 +96,7 @@ impl MediaServer {
             lookup,
             gate: Gate {
                 authorizer: parts.authorizer,
+                backoff: Backoff::new(parts.backoff),
                 events: broadcast::Sender::new(EVENT_BACKLOG),
             },
             realm: Realm::new(parts.auth, key, Instant::now()),
@@ -203,6 +205,11 @@ impl ServerHandle {
     /// RTSP connections that are open now.
     pub fn connections(&self) -> usize {
         self.shared.admission.count()
+    }
+
+    /// What was seen of failed logins.
+    pub fn backoff(&self) -> BackoffStats {
+        self.shared.gate.backoff.stats()
     }
 
     /// What happens from now on. A receiver that is slow loses the oldest events.

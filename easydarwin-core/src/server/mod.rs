@@ -6,6 +6,7 @@
 //! them, an [`OnDemand`]; it watches through [`ServerHandle::events`] and works with the streams
 //! through [`ServerHandle::hub`].
 
+mod backoff;
 mod builder;
 mod connection;
 mod demand;
@@ -19,6 +20,7 @@ mod rights;
 mod shared;
 mod udp;
 
+pub use backoff::{BackoffConfig, BackoffStats};
 pub use builder::MediaServerBuilder;
 pub use demand::{DemandError, OnDemand};
 pub use error::ServerError;

@@ -6,6 +6,7 @@ use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::backoff::Backoff;
 use super::limits::Admission;
 use super::udp::PortPool;
 use super::{Limits, Lookup, ServerEvent};
@@ -34,10 +35,11 @@ pub(super) struct Shared {
     pub(super) tasks: TaskTracker,
 }
 
-/// Asks the authorizer and tells when it refuses.
+/// Asks the authorizer, tells when it refuses, and lets those wait who fail to log in.
 #[derive(Clone)]
 pub(super) struct Gate {
     pub(super) authorizer: Arc<dyn Authorizer>,
+    pub(super) backoff: Backoff,
     pub(super) events: broadcast::Sender<ServerEvent>,
 }
 
@@ -54,6 +56,13 @@ impl Authorizer for Gate {
                 peer: request.peer,
                 reason,
             });
+        }
+        // Who brought nothing has failed at nothing: that is how every login by password begins.
+        if result == Err(Denied::Unauthorized)
+            && !request.credentials.is_empty()
+            && !self.backoff.failed(request.peer.ip()).await
+        {
+            return Err(Denied::Throttled);
         }
         result
     }
