@@ -117,8 +117,12 @@ pub(crate) struct Rtsp {
 
 impl Rtsp {
     pub(crate) async fn connect(addr: SocketAddr) -> Self {
+        Self::over(within(TcpStream::connect(addr)).await.unwrap())
+    }
+
+    pub(crate) fn over(socket: TcpStream) -> Self {
         Self {
-            socket: within(TcpStream::connect(addr)).await.unwrap(),
+            socket,
             buffer: Vec::new(),
             cseq: 0,
             session: None,
