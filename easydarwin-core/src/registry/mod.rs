@@ -9,7 +9,9 @@
 //! simulations need no waiting.
 
 mod access;
+mod ask_once;
 mod authorizer;
+mod cached;
 mod cidr;
 mod clock;
 mod device;
@@ -27,6 +29,7 @@ pub use access::{
     Principal,
 };
 pub use authorizer::TokenAuthorizer;
+pub use cached::{CacheConfig, CachedAuthorizer};
 pub use cidr::{Cidr, CidrError};
 pub use clock::{CmsClock, UnixMillis};
 pub use device::{

@@ -72,8 +72,8 @@ pub trait Users: Send + Sync + 'static {
     async fn find(&self, name: &str) -> Result<Option<Arc<User>>, UsersError>;
 
     /// How long what [`find`](Self::find) says may be remembered, so that a slow backend is not
-    /// asked at each login. A changed password or right counts after this time. Default: not at
-    /// all.
+    /// asked at each login. A new user, a changed password or right counts after this time, or
+    /// after [`UserAuthorizer::flush`](super::UserAuthorizer::flush). Default: not at all.
     fn valid_for(&self) -> Duration {
         Duration::ZERO
     }

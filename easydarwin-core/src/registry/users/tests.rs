@@ -162,3 +162,43 @@ async fn a_store_that_cannot_be_asked_is_no_wrong_password() {
         Err(Denied::Unavailable)
     );
 }
+
+/// A store that counts how often it is asked.
+struct Remembered(Arc<MemoryUsers>, std::sync::atomic::AtomicUsize);
+
+#[async_trait]
+impl Users for Remembered {
+    async fn find(&self, name: &str) -> Result<Option<Arc<User>>, UsersError> {
+        self.1.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        self.0.find(name).await
+    }
+
+    fn valid_for(&self) -> std::time::Duration {
+        std::time::Duration::from_secs(60)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_allows_it_is_asked_once_in_a_while() {
+    let store = Arc::new(Remembered(users(), 0.into()));
+    let asked = || store.1.load(std::sync::atomic::Ordering::SeqCst);
+    let authorizer = UserAuthorizer::new(store.clone());
+    let log_in = async |user, password| {
+        let request = with_password(Action::Play, "a/1", user, password);
+        authorizer.authorize(&request).await.is_ok()
+    };
+    // The password is checked each time.
+    assert!(log_in("anna", "pw").await && !log_in("anna", "no").await);
+    assert!(!log_in("otto", "pw").await && !log_in("otto", "no").await);
+    assert_eq!(asked(), 2);
+    tokio::time::advance(std::time::Duration::from_secs(59)).await;
+    assert!(!log_in("otto", "pw").await && log_in("anna", "pw").await);
+    assert_eq!(asked(), 2, "who is not there is remembered as long");
+    tokio::time::advance(std::time::Duration::from_secs(1)).await;
+    assert!(!log_in("otto", "pw").await && log_in("anna", "pw").await);
+    assert_eq!(asked(), 4);
+    store.0.remove("anna");
+    assert!(log_in("anna", "pw").await);
+    authorizer.flush();
+    assert!(!log_in("anna", "pw").await);
+}

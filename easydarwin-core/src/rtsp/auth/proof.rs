@@ -80,6 +80,12 @@ impl PasswordProof {
         &self.user
     }
 
+    /// Whether the very same header proves the same again (Basic). A digest does so only for its
+    /// request and as long as its nonce lives.
+    pub fn is_reusable(&self) -> bool {
+        matches!(self.kind, Kind::Basic(_))
+    }
+
     /// Checks it against that user's secret, in constant time. Call it also when there is no such
     /// user, with `None`: it then takes as long and says [`Verdict::Wrong`].
     pub fn check(&self, secret: Option<&UserSecret>) -> Verdict {
