@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::{DurationText, Settings};
+use crate::registry::PathPattern;
 
 /// Media server for cameras: takes RTSP streams over TCP and UDP and gives them to RTSP players,
 /// to browsers (fMP4 over WebSocket) and to HLS players
@@ -34,6 +35,28 @@ pub struct Cli {
 pub enum Command {
     /// Sign a token that lets its bearer play or publish one stream
     Token(TokenArgs),
+    /// Print an entry for the users file; the password is read from standard input
+    User(UserArgs),
+}
+
+/// The user that an entry is made for.
+#[derive(Debug, Clone, Args)]
+#[non_exhaustive]
+pub struct UserArgs {
+    /// User name
+    pub name: String,
+
+    /// Streams that the user may play: hall/1, hall/*, ** for all
+    #[arg(long, value_name = "STREAMS", value_delimiter = ',')]
+    pub play: Vec<PathPattern>,
+
+    /// Streams that the user may publish
+    #[arg(long, value_name = "STREAMS", value_delimiter = ',')]
+    pub publish: Vec<PathPattern>,
+
+    /// The server's --realm, if it was given one
+    #[arg(long, value_name = "NAME", env = "EASYDARWIN_REALM")]
+    pub realm: Option<String>,
 }
 
 /// The right that a token carries.
@@ -76,6 +99,11 @@ Examples:
   On its own, with rights:
     easydarwin --key easydarwin.key
     ffplay \"rtsp://127.0.0.1:10554/film/1?token=$(easydarwin token play film/1 --key easydarwin.key)\"
+
+  With users and passwords (over RTSP; HTTP takes tokens only):
+    echo PASSWORD | easydarwin user anna --play '**' --publish 'film/*' >> users.toml
+    easydarwin --users users.toml
+    ffplay rtsp://anna:PASSWORD@127.0.0.1:10554/film/1
 
   As a node of a CMS:
     easydarwin --cms cms.example:10000 --join-key-file join.key --advertise media1.example

@@ -11,8 +11,9 @@ mod process;
 mod run;
 mod settings;
 mod size;
+mod users;
 
-pub use args::{Cli, Command, TokenAction, TokenArgs};
+pub use args::{Cli, Command, TokenAction, TokenArgs, UserArgs};
 pub use duration::DurationText;
 pub use key::{KeyError, read_key, read_or_make_key, sign_token};
 pub use process::{DEFAULT_LOG_FILTER, LogFilterError, log_to_stderr, shutdown_signal};
@@ -21,3 +22,4 @@ pub use settings::{
     CidrText, DEFAULT_HTTP_PORT, DEFAULT_RTSP_PORT, PortRange, Secret, Settings, SettingsError,
 };
 pub use size::SizeText;
+pub use users::{DigestChoice, PatternText, UserEntry, UsersFileError, user_entry};

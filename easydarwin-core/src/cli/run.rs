@@ -13,10 +13,12 @@ use tokio_util::sync::CancellationToken;
 use super::key::{KeyError, read_or_make_key, sign_token};
 use super::process::{DEFAULT_LOG_FILTER, LogFilterError, log_to_stderr, shutdown_signal};
 use super::settings::{DEFAULT_HTTP_PORT, DEFAULT_RTSP_PORT, Settings, SettingsError};
+use super::users::{UsersFileError, auth_config, user_entry, users_of};
 use super::{Cli, Command};
 use crate::http::HttpConfig;
 use crate::registry::{
-    AllowAll, CmsClock, GrantTable, TokenAuthorizer, TokenVerifier, random_bytes,
+    AllowAll, Authorizer, CmsClock, GrantTable, TokenAuthorizer, TokenVerifier, UserAuthorizer,
+    random_bytes,
 };
 use crate::server::{Limits, MediaServer, NodeAgent, NodeConfig, ServerError, ServerHandle};
 
@@ -47,6 +49,9 @@ pub enum RunError {
     /// A join key without a CMS.
     #[error("a join key was given but no CMS: give --cms")]
     NoCms,
+    /// See [`UsersFileError`].
+    #[error(transparent)]
+    Users(#[from] UsersFileError),
     /// See [`ServerError`].
     #[error(transparent)]
     Server(#[from] ServerError),
@@ -71,10 +76,17 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<(), RunError> {
-    if let Some(Command::Token(args)) = &cli.command {
-        let token = sign_token(args)?;
-        writeln!(io::stdout(), "{token}")?;
-        return Ok(());
+    match &cli.command {
+        Some(Command::Token(args)) => {
+            let token = sign_token(args)?;
+            writeln!(io::stdout(), "{token}")?;
+            return Ok(());
+        }
+        Some(Command::User(args)) => {
+            write!(io::stdout(), "{}", user_entry(args)?)?;
+            return Ok(());
+        }
+        None => {}
     }
     let settings = match &cli.config {
         Some(file) => cli.settings.or(Settings::read(file)?),
@@ -122,8 +134,12 @@ impl Node {
         };
         let agent = agent_of(&settings, local_key.clone())?;
         let anonymous = settings.anonymous == Some(true);
-        if agent.is_none() && local_key.is_none() && !anonymous {
-            tracing::warn!("nobody can publish here: give --anonymous, --key FILE or --cms ADDR");
+        let auth = auth_config(&settings);
+        let users = users_of(&settings, &auth.realm)?;
+        if agent.is_none() && local_key.is_none() && users.is_none() && !anonymous {
+            tracing::warn!(
+                "nobody can publish here: give --anonymous, --key FILE, --users FILE or --cms ADDR"
+            );
         }
         let mut authorizer = match &agent {
             Some(agent) => agent.authorizer(),
@@ -132,8 +148,22 @@ impl Node {
         for cidr in settings.play_from.iter().flatten() {
             authorizer = authorizer.play_from([cidr.0]);
         }
-        if anonymous {
-            authorizer = authorizer.otherwise(Arc::new(AllowAll));
+        let everybody: Option<Arc<dyn Authorizer>> = match anonymous {
+            true => Some(Arc::new(AllowAll)),
+            false => None,
+        };
+        let others: Option<Arc<dyn Authorizer>> = match (users, everybody) {
+            (Some(users), everybody) => {
+                let mut users = UserAuthorizer::new(Arc::new(users));
+                if let Some(everybody) = everybody {
+                    users = users.otherwise(everybody);
+                }
+                Some(Arc::new(users))
+            }
+            (None, everybody) => everybody,
+        };
+        if let Some(others) = others {
+            authorizer = authorizer.otherwise(others);
         }
         let mut limits = Limits::default();
         if let Some(connections) = settings.max_connections {
@@ -152,6 +182,7 @@ impl Node {
             .http_config(http)
             .limits(limits)
             .relay(settings.relay())
+            .auth(auth)
             .authorizer(authorizer);
         if let Some(range) = settings.udp_ports {
             builder = builder.udp_ports(range.0);

@@ -9,7 +9,7 @@ use clap::Args;
 use serde::Deserialize;
 use thiserror::Error;
 
-use super::{DurationText, SizeText};
+use super::{DigestChoice, DurationText, SizeText, UserEntry};
 use crate::registry::{Cidr, CidrError};
 use crate::relay::{RelayConfig, Start};
 
@@ -43,7 +43,7 @@ pub struct Settings {
 
     /// Let anybody publish and play
     ///
-    /// Without it both need a right: a token signed with --key or by the CMS.
+    /// Without it both need a right: a token signed with --key or by the CMS, or a user's password.
     #[arg(long, value_name = "BOOL", env = "EASYDARWIN_ANONYMOUS", num_args = 0..=1,
           require_equals = true, default_missing_value = "true")]
     pub anonymous: Option<bool>,
@@ -53,6 +53,28 @@ pub struct Settings {
     /// `easydarwin token` signs tokens with it.
     #[arg(long, value_name = "FILE", env = "EASYDARWIN_KEY")]
     pub key: Option<PathBuf>,
+
+    /// File with users who log in with a password over RTSP
+    ///
+    /// TOML, for each user: [[user]], name, ha1 (or password), play and publish, which are lists
+    /// of streams as hall/1, hall/* or **. `easydarwin user` prints such an entry. The file of
+    /// --config may have [[user]] entries, too.
+    #[arg(long, value_name = "FILE", env = "EASYDARWIN_USERS")]
+    pub users: Option<PathBuf>,
+
+    /// Users of the settings file.
+    #[arg(skip)]
+    pub user: Option<Vec<UserEntry>>,
+
+    /// Realm for passwords; stored HA1s hold for one realm only [default: EasyDarwin]
+    #[arg(long, value_name = "NAME", env = "EASYDARWIN_REALM")]
+    pub realm: Option<String>,
+
+    /// Hashes offered for Digest logins [default: md5]
+    ///
+    /// ffmpeg, VLC and GStreamer know MD5 only.
+    #[arg(long, value_name = "md5|both|sha-256", env = "EASYDARWIN_DIGEST")]
+    pub digest: Option<DigestChoice>,
 
     /// Address ranges whose players need no token, for example 127.0.0.0/8
     #[arg(
@@ -218,6 +240,10 @@ impl Settings {
             advertise: self.advertise.or(file.advertise),
             anonymous: self.anonymous.or(file.anonymous),
             key: self.key.or(file.key),
+            users: self.users.or(file.users),
+            user: self.user.or(file.user),
+            realm: self.realm.or(file.realm),
+            digest: self.digest.or(file.digest),
             play_from: self.play_from.or(file.play_from),
             cms: self.cms.or(file.cms),
             join_key,

@@ -42,7 +42,12 @@ pub(crate) async fn healthz() -> &'static str {
 pub(crate) async fn streams(State(shared): State<Arc<Shared>>) -> Json<Value> {
     let mut streams: Vec<_> = shared.hub.streams().iter().map(|s| s.info()).collect();
     streams.sort_by(|a, b| a.path.cmp(&b.path));
-    Json(json!({ "hub": shared.hub.info(), "streams": streams }))
+    let mut answer = json!({ "hub": shared.hub.info(), "streams": streams });
+    // A router inside somebody else's server has no logins of its own to tell about.
+    if let (Some(backoff), Some(fields)) = (&shared.backoff, answer.as_object_mut()) {
+        fields.insert("failed_logins".to_owned(), json!(backoff.stats()));
+    }
+    Json(answer)
 }
 
 /// `GET /api/v1/streams/{path}`

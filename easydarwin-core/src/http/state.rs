@@ -9,13 +9,14 @@ use super::error::HttpError;
 use super::hls::Hls;
 use crate::registry::{Authorizer, DenyAll, Principal, StreamPath};
 use crate::relay::{Hub, Stream};
-use crate::server::OnDemand;
+use crate::server::{Backoff, OnDemand};
 
 /// What the routes need: which streams there are, who may play them, and the limits.
 #[derive(Clone)]
 pub struct HttpState {
     hub: Hub,
     authorizer: Arc<dyn Authorizer>,
+    backoff: Option<Backoff>,
     on_demand: Option<Arc<dyn OnDemand>>,
     config: HttpConfig,
     cancel: CancellationToken,
@@ -27,6 +28,7 @@ impl HttpState {
         Self {
             hub,
             authorizer: Arc::new(DenyAll),
+            backoff: None,
             on_demand: None,
             config: HttpConfig::default(),
             cancel: CancellationToken::new(),
@@ -37,6 +39,12 @@ impl HttpState {
     #[must_use]
     pub fn with_authorizer(mut self, authorizer: Arc<dyn Authorizer>) -> Self {
         self.authorizer = authorizer;
+        self
+    }
+
+    /// What the API shows about failed logins.
+    pub(crate) fn with_backoff(mut self, backoff: Backoff) -> Self {
+        self.backoff = Some(backoff);
         self
     }
 
@@ -77,6 +85,7 @@ impl std::fmt::Debug for HttpState {
 pub(crate) struct Shared {
     pub(crate) hub: Hub,
     pub(crate) authorizer: Arc<dyn Authorizer>,
+    pub(crate) backoff: Option<Backoff>,
     on_demand: Option<Arc<dyn OnDemand>>,
     pub(crate) config: HttpConfig,
     pub(crate) hls: Hls,
@@ -90,6 +99,7 @@ impl From<HttpState> for Shared {
         Self {
             hub: state.hub,
             authorizer: state.authorizer,
+            backoff: state.backoff,
             on_demand: state.on_demand,
             viewers: Arc::new(Semaphore::new(state.config.max_viewers)),
             cancel: state.cancel,

@@ -299,6 +299,7 @@ fn serve_http(mut side: HttpSide, shared: &Arc<Shared>) {
     side.config.rtsp_port.get_or_insert(shared.rtsp_addr.port());
     let mut state = crate::http::HttpState::new(shared.hub.clone())
         .with_authorizer(Arc::new(shared.gate.clone()))
+        .with_backoff(shared.gate.backoff.clone())
         .with_config(side.config);
     if let Some(on_demand) = shared.lookup.on_demand() {
         state = state.with_on_demand(on_demand.clone());

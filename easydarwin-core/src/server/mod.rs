@@ -20,6 +20,8 @@ mod rights;
 mod shared;
 mod udp;
 
+#[cfg(feature = "http")]
+pub(crate) use backoff::Backoff;
 pub use backoff::{BackoffConfig, BackoffStats};
 pub use builder::MediaServerBuilder;
 pub use demand::{DemandError, OnDemand};

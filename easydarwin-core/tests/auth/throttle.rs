@@ -99,3 +99,40 @@ async fn who_hangs_up_waits_no_more() {
     waits(0).await;
     server.stop().await;
 }
+
+/// One GET without keep-alive: what the server says.
+#[cfg(feature = "http")]
+async fn get(address: std::net::SocketAddr, path: &str, header: &str) -> String {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n{header}\r\n");
+    within(stream.write_all(request.as_bytes())).await.unwrap();
+    let mut answer = String::new();
+    within(stream.read_to_string(&mut answer)).await.unwrap();
+    answer
+}
+
+#[cfg(feature = "http")]
+#[tokio::test]
+async fn the_other_door_counts_the_same_failures_and_the_api_shows_them() {
+    let mut config = BackoffConfig::default();
+    config.free = 1;
+    config.waiting = 0;
+    let mut http = easydarwin_core::http::HttpConfig::default();
+    http.api_tokens = vec!["admin".into()];
+    let builder = with_users()
+        .backoff(config)
+        .http(([127, 0, 0, 1], 0).into())
+        .http_config(http);
+    let server = Server::of(builder).await;
+    let address = server.handle.http_addr().unwrap();
+    let wrong = "/t/wrong/hall/1/live.mp4";
+    assert!(get(address, wrong, "").await.starts_with("HTTP/1.1 401 "));
+    assert!(get(address, wrong, "").await.starts_with("HTTP/1.1 429 "));
+    let admin = "Authorization: Bearer admin\r\n";
+    let shown = get(address, "/api/v1/streams", admin).await;
+    let expected =
+        r#""failed_logins":{"addresses":1,"closed":1,"delayed":0,"failures":2,"waiting":0}"#;
+    assert!(shown.contains(expected), "{shown}");
+    server.stop().await;
+}

@@ -128,7 +128,7 @@ pub(super) struct Core {
 
 /// Shared by all doors of a server.
 #[derive(Debug, Clone)]
-pub(super) struct Backoff(Arc<Mutex<Core>>);
+pub(crate) struct Backoff(Arc<Mutex<Core>>);
 
 /// The right to let an answer wait.
 #[derive(Debug)]
@@ -201,7 +201,7 @@ impl Backoff {
         }
     }
 
-    pub(super) fn stats(&self) -> BackoffStats {
+    pub(crate) fn stats(&self) -> BackoffStats {
         self.0.lock().stats()
     }
 }
