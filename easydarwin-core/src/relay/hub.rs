@@ -399,7 +399,13 @@ fn ingests(
             let end = live.ring.track_end(index).filter(|_| continues);
             let mut track = track.clone();
             track.payload_type = offered.payload_type;
-            TrackIngest::new(index, &track, *identity, end, Arc::clone(counters))
+            TrackIngest::new(
+                (&stream.path, index),
+                &track,
+                *identity,
+                end,
+                Arc::clone(counters),
+            )
         })
         .collect()
 }

@@ -1,3 +1,5 @@
+mod large;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -5,9 +7,11 @@ use super::chunks::{ChunkWriter, OTHER_CHUNK, VIDEO_CHUNK};
 use super::clock::{TrackClock, WallClock, system_time, ticks};
 use super::ring::TrackEnd;
 use super::stream::{TrackCounters, TrackIdentity};
+use super::udp::MAX_DATAGRAM;
 use super::unit::{FRAME_HEADER, Unit, UnitFlags};
 use crate::media::{Codec, MediaKind, Track};
-use crate::rtp::{Inspector, PacketInfo, Reception, RtpPacket, TimestampUnwrapper};
+use crate::registry::StreamPath;
+use crate::rtp::{Inspector, PacketInfo, Reception, Repacketizer, RtpPacket, TimestampUnwrapper};
 
 /// An open unit of this size is sent on although its picture is not complete.
 const BIG_UNIT: usize = 32 * 1024;
@@ -17,18 +21,23 @@ const CLOCK_JUMP: Duration = Duration::from_secs(10);
 /// wait for one. Longer than the picture groups of cameras, so that joining one in the middle
 /// of a group is not mistaken for it.
 const KEYLESS_AFTER: Duration = Duration::from_secs(10);
+/// Packets this much too late are of a restarted source, not reordered (RFC 3550, A.1).
+const MAX_MISORDER: i16 = 100;
 
 /// Makes units of one track's packets: patches their headers into the stream's identity and
 /// writes them, once, to where readers take them from.
 #[derive(Debug)]
 pub(super) struct TrackIngest {
     index: usize,
+    path: StreamPath,
     identity: TrackIdentity,
     channel: u8,
     video: bool,
     described_pt: u8,
     described_pt_seen: bool,
     inspector: Inspector,
+    /// Cuts packets that are too long for a datagram, where the codec allows it.
+    repacketizer: Option<Repacketizer>,
     pub(super) reception: Reception,
     source: Source,
     /// Where the track got to; a new source continues there.
@@ -54,6 +63,10 @@ struct Source {
     last: Option<(i64, Instant)>,
     /// What is added to sequence numbers and timestamps; fixed by the first packet passed on.
     offsets: Option<(u16, i64)>,
+    /// Sequence number of the newest packet.
+    newest: Option<u16>,
+    /// A packet became several: what comes late would get numbers that others have.
+    renumbered: bool,
 }
 
 #[derive(Debug)]
@@ -67,7 +80,7 @@ struct Open {
 
 impl TrackIngest {
     pub(super) fn new(
-        index: usize,
+        (path, index): (&StreamPath, usize),
         track: &Track,
         identity: TrackIdentity,
         end: Option<TrackEnd>,
@@ -76,12 +89,14 @@ impl TrackIngest {
         let video = track.kind == MediaKind::Video;
         Self {
             index,
+            path: path.clone(),
             identity,
             channel: u8::try_from(index * 2).unwrap_or(0),
             video,
             described_pt: track.payload_type,
             described_pt_seen: false,
             inspector: Inspector::new(track),
+            repacketizer: Repacketizer::new(track),
             reception: Reception::new(track.clock_rate),
             source: Source::default(),
             end,
@@ -105,8 +120,8 @@ impl TrackIngest {
         self.inspector.codec()
     }
 
-    /// Takes a packet; complete units go to `out`. False: the packet belongs to another payload
-    /// type and was dropped. `changed` is set when parameter sets changed.
+    /// Takes a packet; complete units go to `out`. False: it was dropped, because it belongs to
+    /// another payload type, or comes twice or late after packets were cut. `changed` is set when parameter sets changed.
     pub(super) fn push(
         &mut self,
         packet: &RtpPacket<'_>,
@@ -134,6 +149,9 @@ impl TrackIngest {
             self.restart(wall, out);
         }
         self.source.ssrc = Some(packet.ssrc());
+        if self.source.is_late(packet.sequence()) {
+            return false;
+        }
         let ts_in = self.source.unwrap.unwrap(packet.timestamp());
         if self.clock_jumped(ts_in, now) {
             self.finish(wall, out);
@@ -159,7 +177,11 @@ impl TrackIngest {
         if chunk_full || self.open.as_ref().is_some_and(|open| open.ts != ts) {
             self.finish(wall, out);
         }
-        self.append(packet, &info, seq, ts, now);
+        if packet.data().len() <= MAX_DATAGRAM {
+            self.append(packet, &info, seq, ts, now);
+        } else {
+            self.append_large(packet, &info, (seq, ts), now, wall, out);
+        }
         if packet.marker() && self.video {
             self.finish(wall, out);
         }
@@ -286,19 +308,32 @@ impl TrackIngest {
         now: Instant,
     ) {
         let data = packet.data();
-        let Some((header, rest)) = data.split_first_chunk::<12>() else {
+        let Some((&[first, second, ..], rest)) = data.split_first_chunk::<12>() else {
             return;
         };
-        let Ok(len) = u16::try_from(data.len()) else {
+        let Some(head) = self.head([first, second], data.len(), seq, ts) else {
             return;
         };
-        let [first, second, ..] = *header;
-        let [l0, l1] = len.to_be_bytes();
+        self.writer.append(&head, rest);
+        self.counters.on_packet(data.len(), packet.payload().len());
+        self.note(info, seq, ts, now);
+    }
+
+    /// Framing and header of a packet of `len` bytes in the stream's identity; `first` and `second`
+    /// are the bytes before the sequence number.
+    fn head(
+        &self,
+        [first, second]: [u8; 2],
+        len: usize,
+        seq: u16,
+        ts: i64,
+    ) -> Option<[u8; FRAME_HEADER + 12]> {
+        let [l0, l1] = u16::try_from(len).ok()?.to_be_bytes();
         let [s0, s1] = seq.to_be_bytes();
         let [t0, t1, t2, t3] = low_32(ts).to_be_bytes();
         let [c0, c1, c2, c3] = self.identity.ssrc.to_be_bytes();
         let payload_type = (second & 0x80) | (self.identity.payload_type & 0x7f);
-        let head: [u8; FRAME_HEADER + 12] = [
+        Some([
             b'$',
             self.channel,
             l0,
@@ -315,9 +350,11 @@ impl TrackIngest {
             c1,
             c2,
             c3,
-        ];
-        self.writer.append(&head, rest);
-        self.counters.on_packet(data.len(), packet.payload().len());
+        ])
+    }
+
+    /// A packet was appended to the open unit.
+    fn note(&mut self, info: &PacketInfo, seq: u16, ts: i64, now: Instant) {
         let next_flags = std::mem::take(&mut self.next_flags);
         let open = self.open.get_or_insert_with(|| Open {
             ts,
@@ -342,6 +379,22 @@ impl TrackIngest {
             at: max.map_or(now, |end| end.at),
             next_seq: seq.wrapping_add(1),
         });
+    }
+}
+
+impl Source {
+    /// Whether this packet comes twice or after its turn, and its number is no longer known. Notes
+    /// the packet.
+    fn is_late(&mut self, sequence: u16) -> bool {
+        let step = self
+            .newest
+            .map_or(1, |newest| sequence.wrapping_sub(newest).cast_signed());
+        // What is older than this has started anew.
+        if (-MAX_MISORDER..=0).contains(&step) {
+            return self.renumbered;
+        }
+        self.newest = Some(sequence);
+        false
     }
 }
 

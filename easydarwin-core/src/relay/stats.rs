@@ -106,8 +106,10 @@ pub struct TrackInfo {
     pub held_back: u64,
     /// Key frames.
     pub key_frames: u64,
-    /// Greatest packet in bytes, RTP header included.
+    /// Greatest packet that readers got, in bytes, RTP header included.
     pub max_packet: usize,
+    /// Packets of the publisher that were too long for a datagram and were cut into several.
+    pub repacketized: u64,
 }
 
 /// A reader as the API shows it.

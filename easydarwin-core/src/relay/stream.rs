@@ -96,7 +96,8 @@ impl Stream {
         }
     }
 
-    /// Greatest RTP packet that the track has sent; beyond 1 472 bytes UDP readers cannot have it.
+    /// Greatest RTP packet that the track's readers got; beyond
+    /// [`MAX_DATAGRAM`](super::MAX_DATAGRAM) UDP readers cannot have it.
     pub fn max_packet(&self, track: usize) -> usize {
         self.inner
             .tracks
@@ -230,6 +231,8 @@ pub(super) struct TrackCounters {
     pub(super) lost: Counter,
     pub(super) held_back: Counter,
     pub(super) key_frames: Counter,
+    /// Packets of the publisher that were cut.
+    pub(super) repacketized: Counter,
     bytes: Counter,
     /// What sender reports count.
     pub(super) sent_packets: Counter,
@@ -264,6 +267,7 @@ impl TrackCounters {
             held_back: self.held_back.value(),
             key_frames: self.key_frames.value(),
             max_packet: self.max_packet(),
+            repacketized: self.repacketized.value(),
         }
     }
 }

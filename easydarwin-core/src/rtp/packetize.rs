@@ -1,5 +1,6 @@
 use thiserror::Error;
 
+use super::au;
 use super::packet::MIN_HEADER_LEN;
 use super::run::PacketRun;
 use crate::media::aac::AudioSpecificConfig;
@@ -147,11 +148,10 @@ impl Packetizer {
                 params,
                 frame_ticks,
             } => {
-                let widths = (params.size_length, params.index_length);
-                let frame_ticks = *frame_ticks;
+                let (params, frame_ticks) = (params.clone(), *frame_ticks);
                 let mut time = rtp_time;
                 for frame in &unit.data {
-                    self.push_aac(frame, widths, time, run);
+                    self.push_aac(frame, &params, time, run);
                     time = time.wrapping_add(frame_ticks);
                 }
             }
@@ -211,7 +211,6 @@ impl Packetizer {
 
     /// Single NAL unit packet or FU-A (RFC 6184, 5.6 and 5.8).
     fn push_h264(&mut self, nal: &[u8], time: u32, last: bool, run: &mut PacketRun) {
-        const FU_A: u8 = 28;
         let Some((&header, body)) = nal.split_first() else {
             return;
         };
@@ -220,7 +219,7 @@ impl Packetizer {
             return;
         }
         for (fragment, flags) in fragments(body, self.max_payload - 2) {
-            let prefix = [(header & 0xe0) | FU_A, flags | (header & 0x1f)];
+            let prefix = Self::fu_a(header, flags);
             let marker = last && flags & FU_END != 0;
             self.push(time, marker, [&prefix, fragment], run);
         }
@@ -228,8 +227,7 @@ impl Packetizer {
 
     /// Single NAL unit packet or fragmentation unit (RFC 7798, 4.4.1 and 4.4.3).
     fn push_h265(&mut self, nal: &[u8], time: u32, last: bool, run: &mut PacketRun) {
-        const FRAGMENTATION: u8 = 49;
-        let Some((&[first, second], body)) = nal.split_first_chunk::<2>() else {
+        let Some((&header, body)) = nal.split_first_chunk::<2>() else {
             return;
         };
         if nal.len() <= self.max_payload {
@@ -237,26 +235,29 @@ impl Packetizer {
             return;
         }
         for (fragment, flags) in fragments(body, self.max_payload - 3) {
-            let kind = (first >> 1) & 0x3f;
-            let prefix = [(first & 0x81) | (FRAGMENTATION << 1), second, flags | kind];
+            let prefix = Self::fu(header, flags);
             let marker = last && flags & FU_END != 0;
             self.push(time, marker, [&prefix, fragment], run);
         }
     }
 
+    /// What precedes a fragment of an H.264 NAL unit with this header (RFC 6184, 5.8).
+    pub(super) fn fu_a(header: u8, flags: u8) -> [u8; 2] {
+        const FU_A: u8 = 28;
+        [(header & 0xe0) | FU_A, flags | (header & 0x1f)]
+    }
+
+    /// What precedes a fragment of an H.265 NAL unit with this header (RFC 7798, 4.4.3).
+    pub(super) fn fu([first, second]: [u8; 2], flags: u8) -> [u8; 3] {
+        const FRAGMENTATION: u8 = 49;
+        let kind = (first >> 1) & 0x3f;
+        [(first & 0x81) | (FRAGMENTATION << 1), second, flags | kind]
+    }
+
     /// One frame in one packet, or a fragment of one (RFC 3640, 3.2.3).
-    fn push_aac(&mut self, frame: &[u8], widths: (u8, u8), time: u32, run: &mut PacketRun) {
-        let (size_length, index_length) = (u32::from(widths.0), u32::from(widths.1));
-        let bits = size_length + index_length;
-        let size = u64::try_from(frame.len()).unwrap_or(0);
-        // AU-headers-length in bits, then size and an index of 0, from the top. Both fields have
-        // at most 32 bits, so the header has at most eight bytes.
-        let header = (size << index_length.min(32)) << 64_u32.saturating_sub(bits).min(63);
-        let [h0, h1, h2, h3, h4, h5, h6, h7] = header.to_be_bytes();
-        let [b0, b1] = u16::try_from(bits).unwrap_or(0).to_be_bytes();
-        let section = [b0, b1, h0, h1, h2, h3, h4, h5, h6, h7];
-        let used = 2 + usize::try_from(bits.div_ceil(8)).unwrap_or(8);
-        let section = section.get(..used).unwrap_or(&section);
+    fn push_aac(&mut self, frame: &[u8], params: &AacParams, time: u32, run: &mut PacketRun) {
+        let (section, used) = au::section(frame.len(), params);
+        let section = section.get(..used).unwrap_or_default();
         for (fragment, flags) in fragments(frame, self.max_payload - section.len()) {
             self.push(time, flags & FU_END != 0, [section, fragment], run);
         }
@@ -292,11 +293,11 @@ impl Packetizer {
 }
 
 /// Bits of an FU header, the same in H.264 and H.265.
-const FU_START: u8 = 0x80;
-const FU_END: u8 = 0x40;
+pub(super) const FU_START: u8 = 0x80;
+pub(super) const FU_END: u8 = 0x40;
 
 /// Cuts into pieces of at most `most` bytes with their start and end flags; at least one piece.
-fn fragments(body: &[u8], most: usize) -> impl Iterator<Item = (&[u8], u8)> {
+pub(super) fn fragments(body: &[u8], most: usize) -> impl Iterator<Item = (&[u8], u8)> {
     let mut rest = Some(body);
     let mut flags = FU_START;
     std::iter::from_fn(move || {

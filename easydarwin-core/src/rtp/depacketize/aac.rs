@@ -1,7 +1,7 @@
 use super::units::Units;
 use super::{DepacketizeError, MediaPacket};
 use crate::media::AacParams;
-use crate::media::BitReader;
+use crate::rtp::au::{AuHeader, AuHeaders};
 use crate::rtp::packetize::frame_ticks;
 
 /// Largest frame that is put together of fragments, in bytes: eight channels of 6144 bits need
@@ -41,19 +41,10 @@ impl AacAssembler {
         packet: &MediaPacket<'_>,
         units: &mut Units,
     ) -> Result<(), DepacketizeError> {
-        let truncated = DepacketizeError::Truncated("AU headers");
-        let (&length, rest) = packet.payload.split_first_chunk::<2>().ok_or(truncated)?;
-        let header_bits = usize::from(u16::from_be_bytes(length));
-        let (headers, mut data) = rest
-            .split_at_checked(header_bits.div_ceil(8))
-            .ok_or(truncated)?;
+        let (mut headers, mut data) = AuHeaders::parse(packet.payload, &self.params)?;
         let continued = self.fragment.take().filter(|_| !packet.lost_before);
-        let mut bits = BitReader::new(headers);
-        let mut left = header_bits;
-        let mut index = 0_i64;
         let mut first = true;
-        while let Some((size, skipped)) = self.next_header(&mut bits, &mut left, first) {
-            index += skipped + i64::from(!first);
+        while let Some(AuHeader { size, index }) = headers.next() {
             if let Some(continued) = continued.as_ref().filter(|_| first)
                 && continued.timestamp == packet.timestamp
                 && continued.size == size
@@ -71,7 +62,7 @@ impl AacAssembler {
                     }
                 }
                 // A fragment is alone in its packet.
-                None if first && !packet.marker && left == 0 => {
+                None if first && !packet.marker && headers.is_empty() => {
                     return self.begin(packet, size, data);
                 }
                 None => return Err(DepacketizeError::Truncated("AAC frame")),
@@ -79,34 +70,13 @@ impl AacAssembler {
             first = false;
         }
         if first {
-            return Err(truncated);
+            return Err(DepacketizeError::Truncated("AU headers"));
         }
         if continued.is_some() {
             // The rest of that frame never came.
             units.mark_lossy();
         }
         Ok(())
-    }
-
-    /// Size of the next frame, and how many frames are left out before it.
-    fn next_header(
-        &self,
-        bits: &mut BitReader<'_>,
-        left: &mut usize,
-        first: bool,
-    ) -> Option<(usize, i64)> {
-        let index_bits = if first {
-            self.params.index_length
-        } else {
-            self.params.index_delta_length
-        };
-        let need = usize::from(self.params.size_length) + usize::from(index_bits);
-        *left = left.checked_sub(need)?;
-        let size = bits.bits(self.params.size_length, "AU-size").ok()?;
-        let skipped = bits.bits(index_bits, "AU-Index").ok()?;
-        // The index of the first frame is a serial number that nobody needs.
-        let skipped = if first { 0 } else { i64::from(skipped) };
-        Some((usize::try_from(size).ok()?, skipped))
     }
 
     fn begin(
