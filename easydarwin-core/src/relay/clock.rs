@@ -170,6 +170,35 @@ pub(super) fn adjust(clocks: &mut [(&mut TrackClock, u32)], elapsed: Duration) {
     }
 }
 
+/// Pictures of which the shortest step is taken.
+const FRAMES: u32 = 16;
+
+/// Finds the time of a picture from timestamps: the least step of some, because pictures that
+/// refer to later ones come out of order.
+#[derive(Debug, Default)]
+pub(super) struct FrameTicks {
+    last: Option<i64>,
+    least: Option<u64>,
+    count: u32,
+}
+
+impl FrameTicks {
+    /// Takes a unit's timestamp; the ticks of a picture once in a while.
+    pub(super) fn on_unit(&mut self, ts: i64) -> Option<u64> {
+        let step = self.last.replace(ts)?.abs_diff(ts);
+        if step == 0 {
+            return None;
+        }
+        self.least = Some(self.least.map_or(step, |least| least.min(step)));
+        self.count += 1;
+        if self.count < FRAMES {
+            return None;
+        }
+        self.count = 0;
+        self.least.take()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -208,5 +237,18 @@ mod tests {
             );
         }
         assert_eq!(relation(&video, &audio), 0);
+    }
+
+    #[test]
+    fn the_time_of_a_picture_is_found_among_pictures_out_of_order() {
+        let mut frames = FrameTicks::default();
+        // I P B B P B B ..., two units each.
+        let order = [0, 3, 1, 2, 6, 4, 5, 9, 7, 8, 12, 10, 11, 15, 13, 14, 18, 16];
+        let found: Vec<_> = order
+            .iter()
+            .flat_map(|picture| [picture * 3600, picture * 3600])
+            .filter_map(|ts| frames.on_unit(ts))
+            .collect();
+        assert_eq!(found, [3600]);
     }
 }

@@ -45,6 +45,8 @@ pub(super) struct ReaderGroup {
     sweep_time: Duration,
     parked: usize,
     paced: usize,
+    /// When the first of the paced ones goes on.
+    next_paced: Option<Instant>,
     left: usize,
     next_oldest: Option<Instant>,
     /// Stands in the shard's queue.
@@ -63,8 +65,8 @@ enum SlotState {
     Active,
     /// Waits for its socket.
     Parked(AbortHandle),
-    /// Waits for the pacing interval.
-    Paced,
+    /// More may be sent to it then.
+    Paced(Instant),
 }
 
 impl ReaderGroup {
@@ -80,6 +82,7 @@ impl ReaderGroup {
             sweep_time: Duration::ZERO,
             parked: 0,
             paced: 0,
+            next_paced: None,
             left: 0,
             next_oldest: None,
             queued: false,
@@ -98,8 +101,9 @@ impl ReaderGroup {
         self.parked > 0
     }
 
-    pub(super) fn is_paced(&self) -> bool {
-        self.paced > 0
+    /// When [`unpace`](Self::unpace) is due.
+    pub(super) fn next_paced(&self) -> Option<Instant> {
+        self.next_paced
     }
 
     pub(super) fn has_work(&self) -> bool {
@@ -186,19 +190,25 @@ impl ReaderGroup {
         true
     }
 
-    /// The pacing interval is over; true if anybody waited for it.
-    pub(super) fn unpace(&mut self) -> bool {
-        if self.paced == 0 {
+    /// Those whose time has come go on; true if there are any.
+    pub(super) fn unpace(&mut self, at: Instant) -> bool {
+        if self.next_paced.is_none_or(|due| at < due) {
             return false;
         }
-        self.paced = 0;
+        self.next_paced = None;
         for (index, slot) in self.slots.iter_mut().enumerate() {
-            if matches!(slot.state, SlotState::Paced) {
+            let SlotState::Paced(due) = slot.state else {
+                continue;
+            };
+            if due <= at {
                 slot.state = SlotState::Active;
+                self.paced -= 1;
                 self.woken.push_back(index);
+            } else {
+                self.next_paced = Some(self.next_paced.map_or(due, |next| next.min(due)));
             }
         }
-        true
+        !self.woken.is_empty()
     }
 
     /// Serves some readers.
@@ -270,9 +280,10 @@ impl ReaderGroup {
             Turn::Idle => {}
             Turn::More => self.woken.push_back(slot),
             Turn::Blocked => scratch.parked.push((slot, reader.id(), reader.park())),
-            Turn::Paced => {
-                place.state = SlotState::Paced;
+            Turn::Paced(due) => {
+                place.state = SlotState::Paced(due);
                 self.paced += 1;
+                self.next_paced = Some(self.next_paced.map_or(due, |next| next.min(due)));
             }
             Turn::Ended(end) => {
                 if let Some(reader) = self.remove(slot) {
@@ -353,7 +364,7 @@ impl ReaderGroup {
                 handle.abort();
                 self.parked -= 1;
             }
-            SlotState::Paced => self.paced -= 1,
+            SlotState::Paced(_) => self.paced -= 1,
         }
         self.free.push(slot);
         self.left += 1;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::chunks::{ChunkWriter, OTHER_CHUNK, VIDEO_CHUNK};
-use super::clock::{TrackClock, WallClock, system_time, ticks};
+use super::clock::{FrameTicks, TrackClock, WallClock, system_time, ticks};
 use super::ring::TrackEnd;
 use super::stream::{TrackCounters, TrackIdentity};
 use super::udp::MAX_DATAGRAM;
@@ -48,6 +48,7 @@ pub(super) struct TrackIngest {
     since: Option<Instant>,
     key_seen: bool,
     pub(super) keyless: bool,
+    frames: FrameTicks,
     writer: ChunkWriter,
     open: Option<Open>,
     next_flags: UnitFlags,
@@ -105,6 +106,7 @@ impl TrackIngest {
             key_seen: false,
             keyless: false,
             writer: ChunkWriter::new(if video { VIDEO_CHUNK } else { OTHER_CHUNK }),
+            frames: FrameTicks::default(),
             open: None,
             next_flags: UnitFlags {
                 discontinuity: end.is_some(),
@@ -227,6 +229,11 @@ impl TrackIngest {
             return;
         };
         let rate = self.identity.clock_rate;
+        if self.video
+            && let Some(ticks) = self.frames.on_unit(open.ts)
+        {
+            self.counters.frame_ticks.set(ticks);
+        }
         self.clock.on_unit(open.ts, wall.at(open.arrival), rate);
         let (data, charge) = self.writer.split();
         out.push(Unit {

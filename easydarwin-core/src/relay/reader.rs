@@ -151,7 +151,7 @@ impl PreparedReader {
     pub fn start_udp(self, target: UdpTarget) -> ReaderHandle {
         let at = now();
         let shared = self.share("udp", at);
-        let writer = UdpWriter::new(&target, &shared);
+        let writer = UdpWriter::new(&target, &self.stream.inner, &shared);
         for track in &self.tracks {
             let mut report = BytesMut::new();
             let inner = &self.stream.inner;

@@ -23,8 +23,6 @@ use super::wake::WakeQueue;
 pub(super) const TIME_PER_YIELD: Duration = Duration::from_millis(1);
 /// How often blocked readers are looked at for having stalled too long.
 const STALL_CHECK: Duration = Duration::from_secs(1);
-/// Least time between two bursts to one UDP reader.
-const PACING: Duration = Duration::from_millis(1);
 
 /// What a shard is told.
 #[derive(Debug)]
@@ -242,8 +240,8 @@ impl ShardTask {
         if group.has_work() {
             enqueue(&mut self.ready, id, group);
         }
-        if group.is_paced() && self.next_pacing.is_none() {
-            self.next_pacing = Some(now() + PACING);
+        if let Some(due) = group.next_paced() {
+            self.next_pacing = Some(self.next_pacing.map_or(due, |next| next.min(due)));
         }
         for (slot, reader, park) in self.scratch.parked.drain(..) {
             let (handle, registration) = AbortHandle::new_pair();
@@ -278,9 +276,11 @@ impl ShardTask {
         if self.next_pacing.is_some_and(|due| at >= due) {
             self.next_pacing = None;
             for (id, group) in &mut self.groups {
-                if group.unpace() {
+                if group.unpace(at) {
                     enqueue(&mut self.ready, *id, group);
                 }
+                let next = [self.next_pacing, group.next_paced()];
+                self.next_pacing = next.into_iter().flatten().min();
             }
         }
         if self.next_stall_check.is_some_and(|due| at >= due) {

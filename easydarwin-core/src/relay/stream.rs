@@ -1,6 +1,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::counters::{Counter, millis};
 use super::hub::now;
@@ -233,6 +233,8 @@ pub(super) struct TrackCounters {
     pub(super) key_frames: Counter,
     /// Packets of the publisher that were cut.
     pub(super) repacketized: Counter,
+    /// Ticks from one picture to the next; 0: not known.
+    pub(super) frame_ticks: Counter,
     bytes: Counter,
     /// What sender reports count.
     pub(super) sent_packets: Counter,
@@ -248,6 +250,15 @@ impl TrackCounters {
         if len > self.max_packet.load(Ordering::Relaxed) {
             self.max_packet.store(len, Ordering::Relaxed);
         }
+    }
+
+    /// Time of one picture, if it is known.
+    pub(super) fn frame_time(&self, clock_rate: u32) -> Option<Duration> {
+        let ticks = self.frame_ticks.value();
+        let micros = ticks
+            .saturating_mul(1_000_000)
+            .checked_div(clock_rate.into())?;
+        (micros > 0).then(|| Duration::from_micros(micros))
     }
 
     fn max_packet(&self) -> usize {

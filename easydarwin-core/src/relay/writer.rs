@@ -27,8 +27,8 @@ pub(super) enum Turn {
     More,
     /// The peer takes no more now.
     Blocked,
-    /// More may be sent after the pacing interval.
-    Paced,
+    /// More may be sent then.
+    Paced(Instant),
     Ended(ReaderEnd),
 }
 

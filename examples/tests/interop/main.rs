@@ -27,6 +27,8 @@ const LIVE_WITHIN: Duration = Duration::from_secs(15);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Publisher {
     Ffmpeg(Transport),
+    /// Over TCP, with packets that no datagram can carry.
+    FfmpegLarge,
     GStreamer,
     Camera,
 }
@@ -122,6 +124,7 @@ impl Server {
 fn publication(publisher: Publisher, clip: Clip, readers: &[Reader]) {
     let name = match publisher {
         Publisher::Ffmpeg(transport) => format!("ffmpeg-{}", transport.name()),
+        Publisher::FfmpegLarge => "ffmpeg-large".to_owned(),
         Publisher::GStreamer => "gstreamer".to_owned(),
         Publisher::Camera => "camera".to_owned(),
     };
@@ -130,7 +133,10 @@ fn publication(publisher: Publisher, clip: Clip, readers: &[Reader]) {
     clip.published();
     let (server, mut process) = Server::start(&workdir);
     let mut source = match publisher {
-        Publisher::Ffmpeg(transport) => ffmpeg_publish(&workdir, clip, &server.rtsp(), transport),
+        Publisher::Ffmpeg(transport) => {
+            ffmpeg_publish(&workdir, clip, &server.rtsp(), transport, PACKET)
+        }
+        Publisher::FfmpegLarge => ffmpeg_publish(&workdir, clip, &server.rtsp(), TCP, 8000),
         Publisher::GStreamer => gstreamer_publish(&workdir, clip, &server.rtsp()),
         Publisher::Camera => readers::camera_publish(&workdir, clip, &server.rtsp()),
     };
@@ -209,6 +215,8 @@ fn some(readers: &[Reader]) -> Vec<Reader> {
 
 const TCP: Transport = Transport::Tcp;
 const UDP: Transport = Transport::Udp;
+/// What ffmpeg would take by itself.
+const PACKET: usize = 1472;
 
 #[test]
 fn ffmpeg_tcp_h264_aac() {
@@ -223,6 +231,17 @@ fn ffmpeg_udp_h264_aac() {
 #[test]
 fn gstreamer_h264_aac() {
     publication(Publisher::GStreamer, Clip::Aac, &Reader::ALL);
+}
+
+#[test]
+fn ffmpeg_large_packets_h264_aac() {
+    publication(Publisher::FfmpegLarge, Clip::Aac, &Reader::ALL);
+}
+
+#[test]
+fn ffmpeg_large_packets_h265() {
+    let readers = some(&[Reader::Ffmpeg(UDP), Reader::Ffmpeg(TCP), Reader::Ours(UDP)]);
+    publication(Publisher::FfmpegLarge, Clip::H265, &readers);
 }
 
 #[test]

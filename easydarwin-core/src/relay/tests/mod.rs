@@ -2,6 +2,7 @@
 
 mod large;
 mod oracle;
+mod pacing;
 mod rig;
 mod ring;
 mod start_stop;

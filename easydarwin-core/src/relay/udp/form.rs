@@ -51,6 +51,11 @@ impl UdpForm {
         self.runs.get(index).copied()
     }
 
+    /// Bytes before the `sent`-th of a run.
+    pub(super) fn position(&self, run: usize, sent: usize) -> usize {
+        self.run(run).map_or(0, |run| run.start + sent)
+    }
+
     /// Up to `most` datagrams of a run from the `sent`-th byte on.
     pub(super) fn slice(&self, run: Run, sent: usize, most: usize) -> &[u8] {
         let start = run.start.saturating_add(sent).min(run.end);

@@ -1,6 +1,8 @@
-//! Readers over UDP: the shared port pair, a unit's form as datagrams, and the writer.
+//! Readers over UDP: the shared port pair, a unit's form as datagrams, the writer, and the pacer
+//! that keeps a reader's receive buffer from overflowing.
 
 mod form;
+mod pacer;
 mod sockets;
 mod writer;
 

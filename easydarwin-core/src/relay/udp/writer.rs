@@ -5,18 +5,15 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use futures::future::BoxFuture;
 
+use super::pacer::{Demand, Pacer, SLICE};
 use super::sockets::{Half, Pair, UdpPeer};
 use super::{UdpForm, UdpTarget};
 use crate::relay::counters::ReaderShared;
+use crate::relay::live::StreamInner;
+use crate::relay::unit::Unit;
 use crate::relay::writer::{Turn, TurnContext};
 use crate::relay::{ReaderEnd, Stream};
 use crate::rtp::rtcp;
-
-/// What one reader gets at once. A default receive buffer of 208 KiB holds some 90 packets of
-/// Ethernet's size: a key frame in one burst would overflow it.
-const BURST: usize = 48 * 1024;
-/// Datagrams of one send.
-const SLICE: usize = 32;
 
 /// Sends units as datagrams.
 #[derive(Debug)]
@@ -29,10 +26,16 @@ pub(in crate::relay) struct UdpWriter {
     run: usize,
     sent: usize,
     admitted: bool,
+    pacer: Pacer,
+    stream: Arc<StreamInner>,
 }
 
 impl UdpWriter {
-    pub(in crate::relay) fn new(target: &UdpTarget, shared: &Arc<ReaderShared>) -> Self {
+    pub(in crate::relay) fn new(
+        target: &UdpTarget,
+        stream: &Arc<StreamInner>,
+        shared: &Arc<ReaderShared>,
+    ) -> Self {
         let count = target
             .tracks
             .iter()
@@ -56,6 +59,8 @@ impl UdpWriter {
             run: 0,
             sent: 0,
             admitted: false,
+            pacer: Pacer::new(),
+            stream: Arc::clone(stream),
         }
     }
 
@@ -85,7 +90,7 @@ impl UdpWriter {
 
     /// Sends until all is sent, the burst is used up, or the socket is full.
     pub(in crate::relay) fn turn(&mut self, context: &mut TurnContext<'_>) -> Turn {
-        let mut burst = BURST;
+        self.pacer.advance(context.now);
         loop {
             self.position(context);
             let number = context.cursor.next;
@@ -120,15 +125,16 @@ impl UdpWriter {
                 Half::Rtp
             };
             let form = unit.udp.get_or_init(|| UdpForm::of(&unit.data));
-            match self.send_unit(form, unit.track, half, &mut burst, context) {
+            match self.send_unit(form, unit.track, half, context) {
                 Sent::All => {
                     context.shared.counters.units.add(1);
                     context.shared.counters.packets.add(u64::from(unit.packets));
                     self.next_unit(context);
                 }
-                Sent::Burst => {
+                Sent::Burst(bytes) => {
                     context.shared.late(Some(unit.arrival));
-                    return Turn::Paced;
+                    let demand = self.demand(unit, context);
+                    return Turn::Paced(self.pacer.due(bytes, &demand, context.now));
                 }
                 Sent::Full => {
                     context.shared.counters.blocked.add(1);
@@ -144,7 +150,6 @@ impl UdpWriter {
         form: &UdpForm,
         track: usize,
         half: Half,
-        burst: &mut usize,
         context: &mut TurnContext<'_>,
     ) -> Sent {
         let Some(Some(peer)) = self.peers.get(track) else {
@@ -159,9 +164,8 @@ impl UdpWriter {
                 self.sent = 0;
                 continue;
             }
-            // At least one slice in a turn, however large its packets are.
-            if slice.len() > *burst && *burst < BURST {
-                return Sent::Burst;
+            if !self.pacer.admits(slice.len()) {
+                return Sent::Burst(slice.len());
             }
             match self.sockets.send(half, to, self.source, slice, run.segment) {
                 Ok(()) => {
@@ -176,10 +180,41 @@ impl UdpWriter {
                 // route: this datagram is lost, as datagrams are.
                 Err(_) => context.shared.counters.send_errors.add(1),
             }
-            *burst = burst.saturating_sub(slice.len());
+            self.pacer.sent(slice.len(), context.now);
             self.sent += slice.len();
         }
         Sent::All
+    }
+
+    /// What the pacer has to know of the picture at the cursor; asked only when it is spread.
+    fn demand(&self, unit: &Unit, context: &TurnContext<'_>) -> Demand {
+        let mut bytes = 0_usize;
+        let mut number = context.cursor.next;
+        while let Some(next) = context.window.unit(number) {
+            number += 1;
+            if next.track != unit.track || next.flags.rtcp {
+                continue;
+            }
+            if next.ts != unit.ts {
+                break;
+            }
+            bytes = bytes.saturating_add(next.data.len());
+        }
+        let form = unit.udp.get();
+        let out = form.map_or(0, |form| form.position(self.run, self.sent));
+        let frame = self
+            .stream
+            .tracks
+            .get(unit.track)
+            .zip(self.stream.identities.get(unit.track))
+            .and_then(|(track, identity)| track.frame_time(identity.clock_rate));
+        Demand {
+            picture: (unit.track, unit.ts),
+            bytes: bytes.saturating_sub(out),
+            age: context.now.saturating_duration_since(unit.arrival),
+            frame,
+            bitrate: self.stream.counters.bitrate.value(),
+        }
     }
 
     fn next_unit(&mut self, context: &mut TurnContext<'_>) {
@@ -207,6 +242,7 @@ impl UdpWriter {
 
 enum Sent {
     All,
-    Burst,
+    /// A slice of so many bytes has to wait.
+    Burst(usize),
     Full,
 }

@@ -84,8 +84,14 @@ impl Received {
     }
 }
 
-/// ffmpeg publishing a file in real time.
-pub fn ffmpeg_publish(workdir: &Workdir, clip: Clip, url: &str, transport: Transport) -> Process {
+/// ffmpeg publishing a file in real time, in RTP packets of at most `packet` bytes.
+pub fn ffmpeg_publish(
+    workdir: &Workdir,
+    clip: Clip,
+    url: &str,
+    transport: Transport,
+    packet: usize,
+) -> Process {
     crate::require(&["ffmpeg"]);
     let mut command = Command::new("ffmpeg");
     command
@@ -98,6 +104,8 @@ pub fn ffmpeg_publish(workdir: &Workdir, clip: Clip, url: &str, transport: Trans
             "rtsp",
             "-rtsp_transport",
             transport.name(),
+            "-pkt_size",
+            &packet.to_string(),
             url,
         ]);
     Process::spawn(workdir, "publisher-ffmpeg", command)
