@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::{broadcast, watch};
 
 use super::clock::WallClock;
@@ -13,6 +13,7 @@ use super::live::{Meta, StreamInner, has_parameter_sets};
 use super::shard::Shard;
 use super::stream::TrackIdentity;
 use super::swap::{compatible, may_take_over};
+use super::udp::DropTable;
 use super::{
     CloseError, EndReason, HubEvent, HubInfo, PublishError, Publisher, RelayConfig, Stream,
     StreamEvent,
@@ -46,6 +47,8 @@ pub(super) struct HubInner {
     generations: AtomicU64,
     /// Keeps lines about readers few.
     pub(super) lines: Arc<Lines>,
+    /// What the kernel dropped of UDP publishers.
+    pub(super) drops: Mutex<DropTable>,
 }
 
 impl std::fmt::Debug for HubInner {
@@ -78,6 +81,7 @@ impl Hub {
             ids: AtomicU64::new(0),
             generations: AtomicU64::new(0),
             lines: Arc::default(),
+            drops: Mutex::default(),
             config,
         };
         Self {

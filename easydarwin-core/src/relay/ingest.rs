@@ -88,6 +88,7 @@ impl TrackIngest {
         counters: Arc<TrackCounters>,
     ) -> Self {
         let video = track.kind == MediaKind::Video;
+        counters.watch(None);
         Self {
             index,
             path: path.clone(),

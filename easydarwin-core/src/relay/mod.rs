@@ -49,7 +49,7 @@ pub use start::{Start, StartError};
 pub use stats::{HubInfo, LeftReader, ReaderEnds, ReaderInfo, StreamInfo, TrackInfo};
 pub use stream::{Stream, TrackIdentity, Viewer};
 pub use tap::{Tap, TapEvent, TapOptions};
-pub use udp::{MAX_DATAGRAM, UdpSockets, UdpTarget, UdpTrack};
+pub use udp::{MAX_DATAGRAM, SocketId, UdpSockets, UdpTarget, UdpTrack};
 
 #[cfg(test)]
 mod tests;

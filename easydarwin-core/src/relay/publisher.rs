@@ -8,7 +8,7 @@ use super::clock::{adjust, unix_nanos};
 use super::ingest::{TrackIngest, low_32};
 use super::live::StreamInner;
 use super::unit::Unit;
-use super::{EndReason, Stream};
+use super::{EndReason, SocketId, Stream};
 use crate::media::AccessUnit;
 use crate::rtp::rtcp::{self, RtcpPacket};
 use crate::rtp::{PacketRun, Packetizer, PacketizerConfig, RtpPacket};
@@ -107,6 +107,14 @@ impl Publisher {
         }
         if self.pending.len() >= MAX_PENDING {
             self.commit(now);
+        }
+    }
+
+    /// Names the socket from which the packets of a track come, so that the stream's info can show
+    /// what the kernel dropped.
+    pub fn watch_socket(&mut self, track: usize, socket: Option<SocketId>) {
+        if let Some(ingest) = self.tracks.get(track) {
+            ingest.counters.watch(socket);
         }
     }
 

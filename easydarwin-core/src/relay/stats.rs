@@ -54,6 +54,8 @@ pub struct StreamInfo {
     pub kept_units: usize,
     /// Packets for which no track was found or that were no RTP.
     pub invalid: u64,
+    /// Sum of the tracks' [`kernel_drops`](TrackInfo::kernel_drops).
+    pub kernel_drops: Option<u64>,
     /// Times that the last key frame fell to the cap: no instant start until the next one.
     pub group_over_cap: u64,
     /// Publishers that continued the stream.
@@ -110,6 +112,9 @@ pub struct TrackInfo {
     pub max_packet: usize,
     /// Packets of the publisher that were too long for a datagram and were cut into several.
     pub repacketized: u64,
+    /// Datagrams that the kernel dropped because the receive buffer of the present publisher's
+    /// socket was full; `None` for publishers over TCP and where the system does not tell.
+    pub kernel_drops: Option<u64>,
 }
 
 /// A reader as the API shows it.

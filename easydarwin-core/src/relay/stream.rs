@@ -1,11 +1,13 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::counters::{Counter, millis};
 use super::hub::now;
 use super::live::StreamInner;
-use super::{EndReason, PreparedReader, ReaderOptions, StreamInfo, Tap, TapOptions, TrackInfo};
+use super::{
+    EndReason, PreparedReader, ReaderOptions, SocketId, StreamInfo, Tap, TapOptions, TrackInfo,
+};
 use crate::media::{MediaKind, SessionDescription};
 use crate::registry::{Principal, StreamPath};
 
@@ -151,7 +153,18 @@ impl Stream {
                 live.ring.group_over_cap(),
             )
         };
-        let tracks = meta.description.tracks.iter().zip(inner.tracks.iter());
+        let tracks: Vec<_> = meta
+            .description
+            .tracks
+            .iter()
+            .zip(inner.tracks.iter())
+            .map(|(track, counters)| {
+                let drops = counters
+                    .socket()
+                    .and_then(|socket| inner.hub.drops.lock().of(socket, at));
+                counters.info(track.kind, &track.encoding, drops)
+            })
+            .collect();
         let (ended, left) = inner.ends.info(at);
         StreamInfo {
             path: inner.path.to_string(),
@@ -161,9 +174,11 @@ impl Stream {
             ready: inner.state.borrow().ready,
             age_ms: millis(at.saturating_duration_since(inner.created)),
             silent_ms: millis(at.saturating_duration_since(inner.last_packet())),
-            tracks: tracks
-                .map(|(track, counters)| counters.info(track.kind, &track.encoding))
-                .collect(),
+            kernel_drops: tracks
+                .iter()
+                .filter_map(|track| track.kernel_drops)
+                .reduce(u64::saturating_add),
+            tracks,
             viewers: self.viewers(),
             readers: inner
                 .readers
@@ -240,6 +255,8 @@ pub(super) struct TrackCounters {
     pub(super) sent_packets: Counter,
     pub(super) sent_octets: Counter,
     max_packet: AtomicUsize,
+    /// Where the packets of the present publisher come from ([`SocketId`]); 0: not known.
+    socket: AtomicU64,
 }
 
 impl TrackCounters {
@@ -250,6 +267,15 @@ impl TrackCounters {
         if len > self.max_packet.load(Ordering::Relaxed) {
             self.max_packet.store(len, Ordering::Relaxed);
         }
+    }
+
+    pub(super) fn watch(&self, socket: Option<SocketId>) {
+        self.socket
+            .store(socket.map_or(0, SocketId::raw), Ordering::Relaxed);
+    }
+
+    fn socket(&self) -> Option<SocketId> {
+        SocketId::from_raw(self.socket.load(Ordering::Relaxed))
     }
 
     /// Time of one picture, if it is known.
@@ -265,7 +291,7 @@ impl TrackCounters {
         self.max_packet.load(Ordering::Relaxed)
     }
 
-    fn info(&self, kind: MediaKind, encoding: &str) -> TrackInfo {
+    fn info(&self, kind: MediaKind, encoding: &str, kernel_drops: Option<u64>) -> TrackInfo {
         TrackInfo {
             kind: match kind {
                 MediaKind::Video => "video",
@@ -279,6 +305,7 @@ impl TrackCounters {
             key_frames: self.key_frames.value(),
             max_packet: self.max_packet(),
             repacketized: self.repacketized.value(),
+            kernel_drops,
         }
     }
 }

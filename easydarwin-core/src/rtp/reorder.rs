@@ -79,6 +79,24 @@ impl ReorderBuffer {
         self.held.insert(number, (packet, now));
     }
 
+    /// Whether a packet is the next in turn while none is held; then it counts as released, and need
+    /// not be [pushed](Self::push).
+    pub fn pass(&mut self, sequence: u16) -> bool {
+        if !self.held.is_empty() {
+            return false;
+        }
+        let next = self.expected.map(|expected| {
+            let [low, high, ..] = expected.to_le_bytes();
+            u16::from_le_bytes([low, high])
+        });
+        if next.is_some_and(|next| next != sequence) {
+            return false;
+        }
+        let number = self.unwrapper.unwrap(sequence);
+        self.expected = Some(number + 1);
+        true
+    }
+
     /// The next packet in order, or the next after a gap that has been waited for long enough.
     pub fn pop(&mut self, now: Instant) -> Option<Released> {
         let expected = self.expected?;
@@ -144,6 +162,22 @@ mod tests {
         assert_eq!(out, [(65_534, 0), (65_535, 0), (0, 0), (1, 0)]);
         assert_eq!(buffer.dropped(), 2);
         assert_eq!(buffer.deadline(), None);
+    }
+
+    #[test]
+    fn what_is_in_turn_passes_until_something_is_held() {
+        let now = Instant::now();
+        let mut buffer = ReorderBuffer::new(ReorderConfig::default());
+        for n in [65_534, 65_535, 0] {
+            assert!(buffer.pass(n));
+        }
+        assert!(!buffer.pass(0), "twice");
+        assert!(!buffer.pass(2), "too early");
+        buffer.push(2, packet(2), now);
+        assert!(!buffer.pass(1), "2 has to follow it");
+        buffer.push(1, packet(1), now);
+        assert_eq!(drain(&mut buffer, now), [(1, 0), (2, 0)]);
+        assert!(buffer.pass(3));
     }
 
     #[test]

@@ -20,6 +20,10 @@ pub struct Limits {
     pub demand: Duration,
     /// How long connections may take to end once the server shuts down.
     pub shutdown: Duration,
+    /// Receive buffer of each UDP publisher's socket, in bytes, that is asked of the kernel; on
+    /// Linux it gives no more than `net.core.rmem_max`. The default of 1 MiB holds a key frame of
+    /// 400 packets.
+    pub udp_receive_buffer: usize,
 }
 
 impl Default for Limits {
@@ -30,6 +34,7 @@ impl Default for Limits {
             write: Duration::from_secs(10),
             demand: Duration::from_secs(10),
             shutdown: Duration::from_secs(5),
+            udp_receive_buffer: 1 << 20,
         }
     }
 }

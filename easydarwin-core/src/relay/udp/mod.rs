@@ -1,11 +1,14 @@
 //! Readers over UDP: the shared port pair, a unit's form as datagrams, the writer, and the pacer
 //! that keeps a reader's receive buffer from overflowing.
 
+mod drops;
 mod form;
 mod pacer;
 mod sockets;
 mod writer;
 
+pub(super) use drops::DropTable;
+pub use drops::SocketId;
 pub(super) use form::UdpForm;
 pub use sockets::UdpSockets;
 pub(super) use writer::UdpWriter;

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use futures::future::BoxFuture;
 
-use crate::relay::{EndReason, Publisher};
+use crate::relay::{EndReason, Publisher, SocketId};
 use crate::rtsp::{TransportAnswer, TransportOffer};
 use crate::server::udp::{Datagram, PortPool, UdpIngest};
 
@@ -57,6 +57,8 @@ impl Recorder {
                     }
                 };
                 let server = pair.ports();
+                self.publisher
+                    .watch_socket(track, SocketId::of(pair.rtp.socket()));
                 self.udp.set_track(track, pair, (rtp, rtcp));
                 Some(TransportAnswer::Udp {
                     client: (rtp, rtcp),
@@ -152,7 +154,7 @@ impl std::fmt::Debug for Recorder {
     }
 }
 
-fn push_datagram(publisher: &mut Publisher, track: usize, datagram: &Datagram, now: Instant) {
+fn push_datagram(publisher: &mut Publisher, track: usize, datagram: &Datagram<'_>, now: Instant) {
     match datagram {
         Datagram::Rtp(packet) => publisher.push_rtp(track, packet, now),
         Datagram::Rtcp(packet) => publisher.push_rtcp(track, packet, now),

@@ -2,6 +2,7 @@
 
 mod ports;
 mod publisher;
+mod socket;
 
 pub(super) use ports::{PortPool, UdpPair};
 pub(super) use publisher::{Datagram, UdpIngest};

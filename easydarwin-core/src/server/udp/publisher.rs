@@ -1,19 +1,12 @@
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::UdpPair;
 use crate::rtp::{ReorderBuffer, ReorderConfig, RtpPacket};
 
-/// Datagrams taken from one socket in one go, so that one busy publisher starves nobody.
-const MAX_BATCH: usize = 64;
-/// Room for the largest datagram of an Ethernet with jumbo frames; longer ones are dropped.
-const DATAGRAM_ROOM: usize = 9 * 1024;
-/// Memory that is asked for at a time.
-const CHUNK: usize = 64 * 1024;
 /// A publisher is told every so often how its packets arrive.
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 /// The first time it is told earlier, while it may still choose another bitrate or TCP.
@@ -26,7 +19,6 @@ const FIRST_REPORT: Duration = Duration::from_secs(1);
 pub(crate) struct UdpIngest {
     peer: IpAddr,
     tracks: Vec<UdpTrack>,
-    memory: BytesMut,
     next_report: Instant,
 }
 
@@ -41,11 +33,11 @@ struct UdpTrack {
 
 /// What came by datagram, in the order in which it has to be taken.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Datagram {
+pub(crate) enum Datagram<'a> {
     /// An RTP packet, in order.
-    Rtp(Bytes),
+    Rtp(&'a [u8]),
     /// An RTCP compound.
-    Rtcp(Bytes),
+    Rtcp(&'a [u8]),
 }
 
 impl UdpIngest {
@@ -53,7 +45,6 @@ impl UdpIngest {
         Self {
             peer,
             tracks: Vec::new(),
-            memory: BytesMut::new(),
             next_report: now + FIRST_REPORT,
         }
     }
@@ -75,7 +66,7 @@ impl UdpIngest {
         let mut any = Poll::Pending;
         for track in &self.tracks {
             for socket in [&track.pair.rtp, &track.pair.rtcp] {
-                if socket.poll_recv_ready(cx).is_ready() {
+                if socket.poll_ready(cx).is_ready() {
                     any = Poll::Ready(());
                 }
             }
@@ -84,43 +75,47 @@ impl UdpIngest {
     }
 
     /// Takes what the sockets have and hands it on, RTP in order.
-    pub(crate) fn receive(&mut self, now: Instant, mut take: impl FnMut(usize, Datagram)) {
-        let Self {
-            peer,
-            tracks,
-            memory,
-            ..
-        } = self;
+    pub(crate) fn receive(&mut self, now: Instant, mut take: impl FnMut(usize, Datagram<'_>)) {
+        let Self { peer, tracks, .. } = self;
         for udp in tracks {
-            for _ in 0..MAX_BATCH {
-                let Some((from, data)) = try_receive(&udp.pair.rtp, memory) else {
-                    break;
-                };
+            let UdpTrack {
+                track,
+                pair,
+                rtcp_to,
+                reorder,
+            } = udp;
+            pair.rtp.receive(|from, data| {
                 if from.ip().to_canonical() != *peer {
-                    continue;
+                    return;
                 }
-                if let Ok(packet) = RtpPacket::parse(&data) {
-                    let sequence = packet.sequence();
-                    udp.reorder.push(sequence, data, now);
-                }
-            }
-            udp.release(now, &mut take);
-            for _ in 0..MAX_BATCH {
-                let Some((from, data)) = try_receive(&udp.pair.rtcp, memory) else {
-                    break;
+                let Ok(packet) = RtpPacket::parse(data) else {
+                    return;
                 };
-                if from.ip().to_canonical() == *peer {
-                    udp.rtcp_to = SocketAddr::new(*peer, from.port());
-                    take(udp.track, Datagram::Rtcp(data));
+                // Nearly all come in order: they are never copied nor held.
+                if reorder.pass(packet.sequence()) {
+                    take(*track, Datagram::Rtp(data));
+                    return;
                 }
-            }
+                reorder.push(packet.sequence(), Bytes::copy_from_slice(data), now);
+                release(*track, reorder, now, &mut take);
+            });
+            pair.rtcp.receive(|from, data| {
+                if from.ip().to_canonical() == *peer {
+                    *rtcp_to = SocketAddr::new(*peer, from.port());
+                    take(*track, Datagram::Rtcp(data));
+                }
+            });
         }
     }
 
     /// Gives up what was waited for long enough.
-    pub(crate) fn handle_timeout(&mut self, now: Instant, mut take: impl FnMut(usize, Datagram)) {
+    pub(crate) fn handle_timeout(
+        &mut self,
+        now: Instant,
+        mut take: impl FnMut(usize, Datagram<'_>),
+    ) {
         for udp in &mut self.tracks {
-            udp.release(now, &mut take);
+            release(udp.track, &mut udp.reorder, now, &mut take);
         }
     }
 
@@ -133,7 +128,7 @@ impl UdpIngest {
         for udp in &self.tracks {
             if let Some(bytes) = report(udp.track) {
                 // Lost like any datagram when the socket has no room.
-                let _ = udp.pair.rtcp.try_send_to(&bytes, udp.rtcp_to);
+                let _ = udp.pair.rtcp.socket().try_send_to(&bytes, udp.rtcp_to);
             }
         }
     }
@@ -151,30 +146,13 @@ impl UdpIngest {
     }
 }
 
-impl UdpTrack {
-    fn release(&mut self, now: Instant, take: &mut impl FnMut(usize, Datagram)) {
-        while let Some(released) = self.reorder.pop(now) {
-            take(self.track, Datagram::Rtp(released.packet));
-        }
-    }
-}
-
-fn try_receive(
-    socket: &tokio::net::UdpSocket,
-    memory: &mut BytesMut,
-) -> Option<(SocketAddr, Bytes)> {
-    loop {
-        if memory.capacity() < DATAGRAM_ROOM {
-            memory.reserve(CHUNK);
-        }
-        let room = memory.capacity();
-        match socket.try_recv_buf_from(memory) {
-            // It filled the room: probably it was cut.
-            Ok((length, _)) if length >= room => memory.clear(),
-            Ok((_, from)) => return Some((from, memory.split().freeze())),
-            // ICMP's answer to a receiver report that nobody wanted.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
-            Err(_) => return None,
-        }
+fn release(
+    track: usize,
+    reorder: &mut ReorderBuffer,
+    now: Instant,
+    take: &mut impl FnMut(usize, Datagram<'_>),
+) {
+    while let Some(released) = reorder.pop(now) {
+        take(track, Datagram::Rtp(&released.packet));
     }
 }
