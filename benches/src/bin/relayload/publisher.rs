@@ -10,11 +10,19 @@ use std::time::{Duration, Instant};
 use easydarwin_benches::handshake::{self, Target};
 use easydarwin_benches::synthetic::{self, FRAME_RATE, FrameMaker};
 
+/// What publishers have sent. Their streams end when this is dropped, and with them the readers.
+#[derive(Debug)]
+pub struct Sent {
+    /// Packets by stream.
+    pub packets: Vec<u64>,
+    _connections: Vec<TcpStream>,
+}
+
 /// Running publishers.
 #[derive(Debug)]
 pub struct Publishers {
     stop: Arc<AtomicBool>,
-    thread: JoinHandle<io::Result<Vec<u64>>>,
+    thread: JoinHandle<io::Result<Sent>>,
 }
 
 impl Publishers {
@@ -34,8 +42,8 @@ impl Publishers {
         Ok(Self { stop, thread })
     }
 
-    /// Stops and gives the number of packets that each stream sent.
-    pub fn finish(self) -> io::Result<Vec<u64>> {
+    /// Stops sending and says how much was sent.
+    pub fn finish(self) -> io::Result<Sent> {
         self.stop.store(true, Ordering::Relaxed);
         self.thread
             .join()
@@ -44,7 +52,7 @@ impl Publishers {
 }
 
 /// Sends the frames of all streams, spread evenly over the frame interval.
-fn pace(mut sources: Vec<(TcpStream, FrameMaker)>, stop: &AtomicBool) -> io::Result<Vec<u64>> {
+fn pace(mut sources: Vec<(TcpStream, FrameMaker)>, stop: &AtomicBool) -> io::Result<Sent> {
     let interval = Duration::from_secs(1) / FRAME_RATE;
     let step = interval / sources.len() as u32;
     let mut due = Instant::now();
@@ -62,5 +70,8 @@ fn pace(mut sources: Vec<(TcpStream, FrameMaker)>, stop: &AtomicBool) -> io::Res
             tcp.write_all(&frame)?;
         }
     }
-    Ok(sources.iter().map(|(_, maker)| maker.packets()).collect())
+    Ok(Sent {
+        packets: sources.iter().map(|(_, maker)| maker.packets()).collect(),
+        _connections: sources.into_iter().map(|(tcp, _)| tcp).collect(),
+    })
 }

@@ -128,12 +128,13 @@ pub fn run(target: &Target, pid: u32, load: &Load) -> io::Result<Figures> {
     // What is on its way still counts: wait for it, then look at the tails.
     thread::sleep(Duration::from_secs(1));
     let counts = readers.finish()?;
-    drop(stalled);
+    let packets = sent.packets.clone();
+    drop((sent, stalled));
 
     let tails: u64 = counts
         .readers
         .iter()
-        .map(|&(stream, next, _)| sent[stream].saturating_sub(next))
+        .map(|&(stream, next, _)| packets[stream].saturating_sub(next))
         .sum();
     let cpu = after.cpu.saturating_sub(before.cpu);
     let busy = busy_after.saturating_sub(busy_before);
