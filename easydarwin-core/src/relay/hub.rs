@@ -8,6 +8,7 @@ use tokio::sync::{broadcast, watch};
 
 use super::clock::WallClock;
 use super::ends::Lines;
+use super::filter::Filtering;
 use super::ingest::TrackIngest;
 use super::live::{Meta, StreamInner, has_parameter_sets};
 use super::shard::Shard;
@@ -15,8 +16,8 @@ use super::stream::TrackIdentity;
 use super::swap::{compatible, may_take_over};
 use super::udp::DropTable;
 use super::{
-    CloseError, EndReason, HubEvent, HubInfo, PublishError, Publisher, RelayConfig, Stream,
-    StreamEvent,
+    CloseError, EndReason, FilterSource, HubEvent, HubInfo, MediaFilter, PublishError, Publisher,
+    RelayConfig, Stream, StreamEvent,
 };
 use crate::media::SessionDescription;
 use crate::registry::{Principal, StreamPath};
@@ -36,6 +37,7 @@ pub struct Hub {
 
 pub(super) struct HubInner {
     pub(super) config: RelayConfig,
+    filters: Option<Box<dyn FilterSource>>,
     pub(super) wall: WallClock,
     pub(super) shards: Box<[Arc<Shard>]>,
     pub(super) readers: AtomicUsize,
@@ -67,6 +69,16 @@ pub(super) fn now() -> Instant {
 impl Hub {
     /// A hub without streams. Needs no runtime yet.
     pub fn new(config: RelayConfig) -> Self {
+        Self::make(config, None)
+    }
+
+    /// A hub whose publishers, from network and code, go through the filters that `filters`
+    /// chooses.
+    pub fn with_filters(config: RelayConfig, filters: impl FilterSource) -> Self {
+        Self::make(config, Some(Box::new(filters)))
+    }
+
+    pub(crate) fn make(config: RelayConfig, filters: Option<Box<dyn FilterSource>>) -> Self {
         let shards = config.shards.clamp(1, MAX_SHARDS);
         let inner = HubInner {
             wall: WallClock::new(now(), SystemTime::now()),
@@ -82,6 +94,7 @@ impl Hub {
             generations: AtomicU64::new(0),
             lines: Arc::default(),
             drops: Mutex::default(),
+            filters,
             config,
         };
         Self {
@@ -101,6 +114,33 @@ impl Hub {
         description: SessionDescription,
         principal: Principal,
     ) -> Result<Publisher, PublishError> {
+        let filters = self.inner.filters.as_ref();
+        let filter = filters.and_then(|filters| filters.filter(path, &principal));
+        self.publish_through(path, description, principal, filter)
+    }
+
+    /// The same with a filter for this publisher alone, instead of the hub's.
+    ///
+    /// # Errors
+    /// As [`Hub::publish`]; [`PublishError::NoTracks`] also when the filter leaves none.
+    pub fn publish_filtered(
+        &self,
+        path: &StreamPath,
+        description: SessionDescription,
+        principal: Principal,
+        filter: impl MediaFilter,
+    ) -> Result<Publisher, PublishError> {
+        self.publish_through(path, description, principal, Some(Box::new(filter)))
+    }
+
+    fn publish_through(
+        &self,
+        path: &StreamPath,
+        mut description: SessionDescription,
+        principal: Principal,
+        filter: Option<Box<dyn MediaFilter>>,
+    ) -> Result<Publisher, PublishError> {
+        let filter = filter.map(|filter| Box::new(Filtering::new(filter, &mut description)));
         self.check(&description)?;
         let at = now();
         let mut streams = self.inner.streams.write();
@@ -109,7 +149,12 @@ impl Hub {
             let mut meta = old.meta.lock();
             may_take_over(&meta, &principal, old.last_packet(), at, &self.inner.config)?;
             if compatible(&meta.description, &description) {
-                let publisher = self.swap(old, &mut meta, description, principal, at);
+                let offer = Offer {
+                    description,
+                    principal,
+                    filter,
+                };
+                let publisher = self.swap(old, &mut meta, offer, at);
                 let principal = meta.principal.clone();
                 drop(meta);
                 let old = Arc::clone(old);
@@ -126,7 +171,12 @@ impl Hub {
         } else if streams.len() >= self.inner.config.streams {
             return Err(PublishError::TooManyStreams);
         }
-        let (stream, publisher) = self.create(path, description, principal.clone(), at);
+        let offer = Offer {
+            description,
+            principal: principal.clone(),
+            filter,
+        };
+        let (stream, publisher) = self.create(path, offer, at);
         streams.insert(path.clone(), Arc::clone(&stream));
         self.inner
             .stream_count
@@ -170,10 +220,14 @@ impl Hub {
     fn create(
         &self,
         path: &StreamPath,
-        description: SessionDescription,
-        principal: Principal,
+        offer: Offer,
         at: Instant,
     ) -> (Arc<StreamInner>, Publisher) {
+        let Offer {
+            description,
+            principal,
+            filter,
+        } = offer;
         let generation = self.generation(&principal);
         let owner = self.inner.next_id();
         let identities: Box<[_]> = description
@@ -204,7 +258,7 @@ impl Hub {
         let handle = Stream {
             inner: Arc::clone(&stream),
         };
-        let publisher = Publisher::new(handle, generation, owner, receiver, tracks, at);
+        let publisher = Publisher::new(handle, generation, owner, receiver, tracks, filter, at);
         (stream, publisher)
     }
 
@@ -213,10 +267,14 @@ impl Hub {
         &self,
         stream: &Arc<StreamInner>,
         meta: &mut Meta,
-        description: SessionDescription,
-        principal: Principal,
+        offer: Offer,
         at: Instant,
     ) -> Publisher {
+        let Offer {
+            description,
+            principal,
+            filter,
+        } = offer;
         let generation = self.generation(&principal);
         let owner = self.inner.next_id();
         let (closed, receiver) = watch::channel(None);
@@ -239,7 +297,7 @@ impl Hub {
         let handle = Stream {
             inner: Arc::clone(stream),
         };
-        Publisher::new(handle, generation, owner, receiver, tracks, at)
+        Publisher::new(handle, generation, owner, receiver, tracks, filter, at)
     }
 
     /// The limits and times that it was made with.
@@ -373,6 +431,13 @@ impl HubInner {
     pub(super) fn least_loaded(&self) -> Option<&Arc<Shard>> {
         self.shards.iter().min_by_key(|shard| shard.load())
     }
+}
+
+/// What a publisher brings, after its filter has seen the tracks.
+struct Offer {
+    description: SessionDescription,
+    principal: Principal,
+    filter: Option<Box<Filtering>>,
 }
 
 /// The description as readers see it.

@@ -3,6 +3,7 @@ mod large;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::Verdict;
 use super::chunks::{ChunkWriter, OTHER_CHUNK, VIDEO_CHUNK};
 use super::clock::{FrameTicks, TrackClock, WallClock, system_time, ticks};
 use super::ring::TrackEnd;
@@ -11,7 +12,9 @@ use super::udp::MAX_DATAGRAM;
 use super::unit::{FRAME_HEADER, Unit, UnitFlags};
 use crate::media::{Codec, MediaKind, Track};
 use crate::registry::StreamPath;
-use crate::rtp::{Inspector, PacketInfo, Reception, Repacketizer, RtpPacket, TimestampUnwrapper};
+use crate::rtp::{
+    Inspector, MIN_HEADER_LEN, PacketInfo, Reception, Repacketizer, RtpPacket, TimestampUnwrapper,
+};
 
 /// An open unit of this size is sent on although its picture is not complete.
 const BIG_UNIT: usize = 32 * 1024;
@@ -44,6 +47,9 @@ pub(super) struct TrackIngest {
     end: Option<TrackEnd>,
     /// Non-key video is held back until a key frame.
     hold: bool,
+    /// The sequence number after the last packet, if that one was left out on purpose: readers
+    /// shall see no gap there.
+    resume_seq: Option<u16>,
     /// First packet of this publisher.
     since: Option<Instant>,
     key_seen: bool,
@@ -66,7 +72,8 @@ struct Source {
     offsets: Option<(u16, i64)>,
     /// Sequence number of the newest packet.
     newest: Option<u16>,
-    /// A packet became several: what comes late would get numbers that others have.
+    /// A packet became several, or some were left out: what comes late would get numbers that
+    /// others have.
     renumbered: bool,
 }
 
@@ -103,6 +110,7 @@ impl TrackIngest {
             source: Source::default(),
             end,
             hold: video && end.is_some(),
+            resume_seq: None,
             since: None,
             key_seen: false,
             keyless: false,
@@ -124,10 +132,12 @@ impl TrackIngest {
     }
 
     /// Takes a packet; complete units go to `out`. False: it was dropped, because it belongs to
-    /// another payload type, or comes twice or late after packets were cut. `changed` is set when parameter sets changed.
+    /// another payload type, or comes twice or late after packets were cut. `changed` is set when
+    /// parameter sets changed. `verdict` is the filter's.
     pub(super) fn push(
         &mut self,
         packet: &RtpPacket<'_>,
+        verdict: Verdict,
         now: Instant,
         wall: &WallClock,
         out: &mut Vec<Unit>,
@@ -169,8 +179,16 @@ impl TrackIngest {
             self.next_flags.params_changed = true;
         }
         self.watch_keys(&info, now);
+        if verdict == Verdict::Drop {
+            self.counters.filtered.add(1);
+            self.finish(wall, out);
+            self.hold = self.video && !self.keyless;
+            self.resume_seq = Some(packet.sequence().wrapping_add(1));
+            return true;
+        }
         if self.hold && !info.parameter_sets_only {
             self.counters.held_back.add(1);
+            self.resume_seq = Some(packet.sequence().wrapping_add(1));
             return true;
         }
         let (seq, ts) = self.translate(packet.sequence(), ts_in, now);
@@ -292,19 +310,88 @@ impl TrackIngest {
     }
 
     fn translate(&mut self, seq: u16, ts: i64, now: Instant) -> (u16, i64) {
-        let (seq_offset, ts_offset) = *self.source.offsets.get_or_insert_with(|| match self.end {
+        let known = self.source.offsets;
+        let (mut seq_offset, ts_offset) = known.unwrap_or_else(|| match self.end {
             // The first source keeps its values.
             None => (0, 0),
-            Some(end) => {
-                let elapsed = ticks(
-                    now.saturating_duration_since(end.at),
-                    self.identity.clock_rate,
-                );
-                let first = end.max_ts.saturating_add(elapsed.max(1));
-                (end.next_seq.wrapping_sub(seq), first.saturating_sub(ts))
-            }
+            Some(end) => (
+                end.next_seq.wrapping_sub(seq),
+                self.continued(&end, now).saturating_sub(ts),
+            ),
         });
+        if let (Some(resume), Some(_), Some(end)) = (self.resume_seq.take(), known, self.end) {
+            // What was lost since then stays a gap.
+            let lost = seq.wrapping_sub(resume);
+            let lost = if lost < 0x8000 { lost } else { 0 };
+            seq_offset = end.next_seq.wrapping_add(lost).wrapping_sub(seq);
+            self.source.renumbered = true;
+        }
+        self.source.offsets = Some((seq_offset, ts_offset));
         (seq.wrapping_add(seq_offset), ts.saturating_add(ts_offset))
+    }
+
+    /// The time at which a new source continues.
+    fn continued(&self, end: &TrackEnd, now: Instant) -> i64 {
+        let elapsed = now.saturating_duration_since(end.at);
+        let elapsed = ticks(elapsed, self.identity.clock_rate);
+        end.max_ts.saturating_add(elapsed.max(1))
+    }
+
+    /// The media time, as readers see it, of a packet of this track that came last; with `None`
+    /// of this moment. `None`: nothing came yet that would tell.
+    pub(super) fn media_time(
+        &self,
+        timestamp: Option<u32>,
+        now: Instant,
+        wall: &WallClock,
+    ) -> Option<i64> {
+        if let Some(timestamp) = timestamp {
+            let ts = self.translate_ts(timestamp);
+            return Some(ts.unwrap_or_else(|| match &self.end {
+                None => self.source.unwrap.clone().unwrap(timestamp),
+                Some(end) => self.continued(end, now),
+            }));
+        }
+        let anchor = self.clock.anchor()?;
+        Some(anchor.ts_of(wall.at(now), self.identity.clock_rate))
+    }
+
+    /// Takes a payload of our own, at a time of the stream. It stays open.
+    pub(super) fn push_own(
+        &mut self,
+        payload: &[u8],
+        marker: bool,
+        ts: i64,
+        now: Instant,
+        wall: &WallClock,
+        out: &mut Vec<Unit>,
+    ) {
+        let seq = self.end.map_or(0, |end| end.next_seq);
+        let mut packet = vec![0; MIN_HEADER_LEN];
+        if let [first, second, ..] = packet.as_mut_slice() {
+            *first = 0x80;
+            *second = if marker { 0x80 } else { 0 };
+        }
+        packet.extend_from_slice(payload);
+        let Ok(packet) = RtpPacket::parse(&packet) else {
+            return;
+        };
+        self.counters.packets.add(1);
+        if self.open.as_ref().is_some_and(|open| open.ts != ts) {
+            self.finish(wall, out);
+        }
+        let info = PacketInfo {
+            random_access: true,
+            ..PacketInfo::default()
+        };
+        self.append(&packet, &info, seq, ts, now);
+        if self.writer.len() >= BIG_UNIT {
+            self.finish(wall, out);
+        }
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.open.is_some()
     }
 
     fn append(

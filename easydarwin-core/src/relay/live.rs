@@ -204,14 +204,19 @@ impl StreamInner {
             self.hub.kept_changed(before, live.ring.bytes());
         }
         self.counters.units.add(u64::try_from(count).unwrap_or(0));
-        let since = now.saturating_duration_since(self.created);
-        self.last_packet.store(millis(since), Ordering::Relaxed);
+        self.heard(now);
         self.wake();
         if ready {
             self.state.send_modify(|state| state.ready = true);
             self.emit(StreamEvent::Ready);
         }
         true
+    }
+
+    /// The publisher sent something, though it may not be for readers.
+    pub(super) fn heard(&self, now: Instant) {
+        let since = now.saturating_duration_since(self.created);
+        self.last_packet.store(millis(since), Ordering::Relaxed);
     }
 
     fn oldest_reader(&self) -> u64 {

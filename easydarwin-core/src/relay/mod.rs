@@ -16,6 +16,7 @@ mod cursor;
 mod ends;
 mod errors;
 mod events;
+mod filter;
 mod group;
 mod hub;
 mod ingest;
@@ -39,6 +40,7 @@ mod writer;
 pub use config::RelayConfig;
 pub use errors::{CloseError, ControlError, EndReason, PublishError, ReaderEnd};
 pub use events::{HubEvent, StreamEvent};
+pub use filter::{FilterSource, FilterTracks, FilterUnit, MediaFilter, OwnData, Verdict};
 pub use hub::Hub;
 pub use publisher::Publisher;
 pub use reader::{

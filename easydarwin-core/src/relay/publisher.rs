@@ -4,12 +4,13 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use tokio::sync::watch;
 
-use super::clock::{adjust, unix_nanos};
+use super::clock::{adjust, ticks, unix_nanos};
+use super::filter::{Filtering, UnknownTrack, payloads, rescale};
 use super::ingest::{TrackIngest, low_32};
 use super::live::StreamInner;
 use super::unit::Unit;
-use super::{EndReason, SocketId, Stream};
-use crate::media::AccessUnit;
+use super::{EndReason, SocketId, Stream, Verdict};
+use crate::media::{AccessUnit, MediaKind};
 use crate::rtp::rtcp::{self, RtcpPacket};
 use crate::rtp::{PacketRun, Packetizer, PacketizerConfig, RtpPacket};
 
@@ -31,6 +32,7 @@ pub struct Publisher {
     owner: u64,
     closed: watch::Receiver<Option<EndReason>>,
     tracks: Vec<TrackIngest>,
+    filter: Option<Box<Filtering>>,
     /// Packetizers of tracks that are fed from code.
     packetizers: Vec<Option<Packetizer>>,
     run: PacketRun,
@@ -52,6 +54,7 @@ impl Publisher {
         owner: u64,
         closed: watch::Receiver<Option<EndReason>>,
         tracks: Vec<TrackIngest>,
+        filter: Option<Box<Filtering>>,
         now: Instant,
     ) -> Self {
         Self {
@@ -61,6 +64,7 @@ impl Publisher {
             closed,
             packetizers: tracks.iter().map(|_| None).collect(),
             tracks,
+            filter,
             run: PacketRun::new(),
             pending: Vec::new(),
             reason: EndReason::PublisherLeft,
@@ -84,19 +88,96 @@ impl Publisher {
         self.generation
     }
 
+    /// Tracks that it offered, with those that a [`MediaFilter`](super::MediaFilter) leaves out:
+    /// indices of tracks here are below this, whatever the stream's are.
+    pub fn offered_tracks(&self) -> usize {
+        match &self.filter {
+            None => self.tracks.len(),
+            Some(filter) => filter.offered(),
+        }
+    }
+
     /// Takes one RTP packet of track `track` as it came. Malformed packets and unknown tracks are
     /// counted and dropped.
     pub fn push_rtp(&mut self, track: usize, packet: &[u8], now: Instant) {
+        let Ok(view) = RtpPacket::parse(packet) else {
+            self.stream.inner.counters.invalid.add(1);
+            return;
+        };
+        if self.filter.is_some() {
+            self.push_filtered(track, &view, now);
+        } else {
+            self.ingest(track, &view, Verdict::Pass, now);
+        }
+    }
+
+    fn push_filtered(&mut self, track: usize, packet: &RtpPacket<'_>, now: Instant) {
+        let Some(mut filter) = self.filter.take() else {
+            return;
+        };
+        match filter.route(track) {
+            Err(_) => self.stream.inner.counters.invalid.add(1),
+            // Left out, but the publisher is alive.
+            Ok(None) => self.heard(now),
+            Ok(Some(route)) => {
+                let verdict = filter.judge(track, *packet, now);
+                self.ingest(route, packet, verdict, now);
+                self.heard(now);
+                while let Some((own, data)) = filter.take_own() {
+                    let timestamp = (filter.lead() == Some(route)).then_some(packet.timestamp());
+                    self.push_own(own, filter.lead(), timestamp, &data, now);
+                }
+            }
+        }
+        self.filter = Some(filter);
+    }
+
+    fn heard(&mut self, now: Instant) {
+        self.last_packet = now;
+        self.stream.inner.heard(now);
+    }
+
+    /// Data of the filter's own track `own` goes out with the media time of track `lead`.
+    fn push_own(
+        &mut self,
+        own: usize,
+        lead: Option<usize>,
+        timestamp: Option<u32>,
+        data: &[u8],
+        now: Instant,
+    ) {
         let inner = &self.stream.inner;
-        let (Ok(view), Some(ingest)) = (RtpPacket::parse(packet), self.tracks.get_mut(track))
-        else {
+        let rate = |track: usize| inner.identities.get(track).map_or(1, |id| id.clock_rate);
+        let time = match lead.and_then(|lead| Some((lead, self.tracks.get(lead)?))) {
+            Some((lead, track)) => track
+                .media_time(timestamp, now, &inner.hub.wall)
+                .map(|ts| rescale(ts, rate(lead), rate(own))),
+            None => Some(ticks(
+                now.saturating_duration_since(inner.created),
+                rate(own),
+            )),
+        };
+        let (Some(ts), Some(ingest)) = (time, self.tracks.get_mut(own)) else {
+            inner.counters.invalid.add(1);
+            return;
+        };
+        for (payload, last) in payloads(data) {
+            let wall = &inner.hub.wall;
+            ingest.push_own(payload, last, ts, now, wall, &mut self.pending);
+        }
+    }
+
+    fn ingest(&mut self, track: usize, view: &RtpPacket<'_>, verdict: Verdict, now: Instant) {
+        let inner = &self.stream.inner;
+        let Some(ingest) = self.tracks.get_mut(track) else {
             inner.counters.invalid.add(1);
             return;
         };
         self.last_packet = now;
-        self.rate_bytes += u64::try_from(packet.len()).unwrap_or(0);
+        self.rate_bytes += u64::try_from(view.data().len()).unwrap_or(0);
         let taken = ingest.push(
-            &view,
+            view,
+            verdict,
             now,
             &inner.hub.wall,
             &mut self.pending,
@@ -120,7 +201,13 @@ impl Publisher {
 
     /// Takes one compound RTCP packet of track `track`. It is consumed, never forwarded.
     pub fn push_rtcp(&mut self, track: usize, packet: &[u8], now: Instant) {
-        let Some(ingest) = self.tracks.get_mut(track) else {
+        let route = match self.route(track) {
+            // A track that the filter leaves out.
+            Ok(None) => return,
+            Ok(Some(route)) => self.tracks.get_mut(route),
+            Err(_) => None,
+        };
+        let Some(ingest) = route else {
             self.stream.inner.counters.invalid.add(1);
             return;
         };
@@ -146,9 +233,15 @@ impl Publisher {
     ///
     /// Units that cannot be expressed in packets are counted as invalid and dropped.
     pub fn push_unit(&mut self, unit: &AccessUnit) {
+        let route = match self.route(unit.track) {
+            Ok(None) => return self.heard(unit.arrival),
+            Ok(Some(route)) => route,
+            // Counted below: no track has this index.
+            Err(_) => usize::MAX,
+        };
         let mut run = std::mem::take(&mut self.run);
         run.clear();
-        let made = self.packetize(unit, &mut run);
+        let made = self.packetize(route, unit, &mut run);
         if made {
             for packet in run.packets() {
                 self.push_rtp(unit.track, packet, unit.arrival);
@@ -159,14 +252,22 @@ impl Publisher {
         self.run = run;
     }
 
-    fn packetize(&mut self, unit: &AccessUnit, run: &mut PacketRun) -> bool {
-        let Some(slot) = self.packetizers.get_mut(unit.track) else {
+    /// The stream's index of a track of this publisher; `None`: the filter leaves it out.
+    fn route(&self, track: usize) -> Result<Option<usize>, UnknownTrack> {
+        match &self.filter {
+            None => Ok(Some(track)),
+            Some(filter) => filter.route(track),
+        }
+    }
+
+    fn packetize(&mut self, route: usize, unit: &AccessUnit, run: &mut PacketRun) -> bool {
+        let Some(slot) = self.packetizers.get_mut(route) else {
             return false;
         };
         let description = self.stream.description();
         let (Some(track), Some(identity)) = (
-            description.tracks.get(unit.track),
-            self.stream.tracks().get(unit.track),
+            description.tracks.get(route),
+            self.stream.tracks().get(route),
         ) else {
             return false;
         };
@@ -186,8 +287,16 @@ impl Publisher {
     pub fn flush(&mut self, now: Instant) -> bool {
         let inner = Arc::clone(&self.stream.inner);
         let merge = inner.hub.config.merge;
-        for track in &mut self.tracks {
+        let filter = self.filter.as_deref();
+        let lead = filter.and_then(Filtering::lead);
+        let mut lead_open = false;
+        for (index, track) in self.tracks.iter_mut().enumerate() {
+            // Own data follows the picture that it belongs to: who starts at that gets it.
+            if lead_open && filter.is_some_and(|filter| filter.is_own(index)) {
+                continue;
+            }
             track.flush(now, merge, &inner.hub.wall, &mut self.pending);
+            lead_open |= lead == Some(index) && track.is_open();
         }
         self.measure_rate(&inner, now);
         if self.next_report.is_some_and(|due| now >= due) {
@@ -213,6 +322,7 @@ impl Publisher {
     /// The RTCP receiver report for `track`, to be sent to a UDP publisher now and then; `None`
     /// before its first packet.
     pub fn receiver_report(&mut self, track: usize, now: Instant) -> Option<Bytes> {
+        let track = self.route(track).ok()??;
         let ssrc = self.stream.tracks().get(track)?.ssrc;
         let block = self.tracks.get_mut(track)?.reception.report_block(now)?;
         let mut out = BytesMut::new();
@@ -246,8 +356,11 @@ impl Publisher {
         }
         let video = inner.has_video();
         let ready = !self.ready
-            && (self.pending.iter().any(|unit| unit.flags.key || !video)
-                || self.tracks.iter().any(|track| track.keyless));
+            && (self.pending.iter().any(|unit| {
+                let kind = inner.kinds.get(unit.track);
+                // Every packet of sound is one to start at.
+                !video || unit.flags.key && kind == Some(&MediaKind::Video)
+            }) || self.tracks.iter().any(|track| track.keyless));
         self.ready |= ready;
         if self.next_report.is_none() {
             self.next_report = Some(now + inner.hub.config.report_interval);
@@ -267,13 +380,20 @@ impl Publisher {
         let elapsed = now.saturating_duration_since(self.last_report);
         self.last_report = now;
         self.next_report = Some(now + inner.hub.config.report_interval);
-        let mut clocks: Vec<_> = self
-            .tracks
-            .iter_mut()
-            .zip(inner.identities.iter())
-            .map(|(track, identity)| (&mut track.clock, identity.clock_rate))
-            .collect();
+        let (mut clocks, mut own) = (Vec::new(), Vec::new());
+        let tracks = self.tracks.iter_mut().zip(inner.identities.iter());
+        for (index, (track, identity)) in tracks.enumerate() {
+            let clock = (&mut track.clock, identity.clock_rate);
+            match &self.filter {
+                // The publisher's reports say nothing of tracks that are not its own.
+                Some(filter) if filter.is_own(index) => own.push(clock),
+                _ => clocks.push(clock),
+            }
+        }
         adjust(&mut clocks, elapsed);
+        for clock in &mut own {
+            adjust(std::slice::from_mut(clock), elapsed);
+        }
         inner.set_anchors(&self.tracks);
         inner.report_units(now, &mut self.pending);
     }

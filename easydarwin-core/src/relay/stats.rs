@@ -104,8 +104,10 @@ pub struct TrackInfo {
     pub packets: u64,
     /// Packets that were missing by their sequence numbers.
     pub lost: u64,
-    /// Packets held back until a new publisher's first key frame.
+    /// Packets held back until a key frame: of a new publisher, or after what a filter dropped.
     pub held_back: u64,
+    /// Packets that a filter dropped.
+    pub filtered: u64,
     /// Key frames.
     pub key_frames: u64,
     /// Greatest packet that readers got, in bytes, RTP header included.

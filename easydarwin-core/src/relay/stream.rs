@@ -245,6 +245,7 @@ pub(super) struct TrackCounters {
     pub(super) packets: Counter,
     pub(super) lost: Counter,
     pub(super) held_back: Counter,
+    pub(super) filtered: Counter,
     pub(super) key_frames: Counter,
     /// Packets of the publisher that were cut.
     pub(super) repacketized: Counter,
@@ -302,6 +303,7 @@ impl TrackCounters {
             packets: self.packets.value(),
             lost: self.lost.value(),
             held_back: self.held_back.value(),
+            filtered: self.filtered.value(),
             key_frames: self.key_frames.value(),
             max_packet: self.max_packet(),
             repacketized: self.repacketized.value(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{BackoffConfig, Limits, MediaServer, OnDemand, ServerError};
 use crate::registry::{Authorizer, DenyAll};
-use crate::relay::{Hub, RelayConfig};
+use crate::relay::{FilterSource, Hub, RelayConfig};
 use crate::rtsp;
 use crate::rtsp::auth::AuthConfig;
 
@@ -19,6 +19,7 @@ pub struct MediaServerBuilder {
     pub(super) on_demand: Option<Arc<dyn OnDemand>>,
     pub(super) hub: Option<Hub>,
     pub(super) relay: RelayConfig,
+    pub(super) filters: Option<Box<dyn FilterSource>>,
     pub(super) limits: Limits,
     #[cfg(feature = "http")]
     pub(super) http: Option<SocketAddr>,
@@ -38,6 +39,7 @@ impl MediaServerBuilder {
             on_demand: None,
             hub: None,
             relay: RelayConfig::default(),
+            filters: None,
             limits: Limits::default(),
             #[cfg(feature = "http")]
             http: None,
@@ -119,6 +121,15 @@ impl MediaServerBuilder {
         self
     }
 
+    /// What of publishers goes into their streams, and what is added: chooses a
+    /// [`MediaFilter`](crate::relay::MediaFilter) for each publisher, by path for example.
+    /// Without effect beside [`hub`](Self::hub), which has its own. Default: all is passed on.
+    #[must_use]
+    pub fn filter(mut self, filters: impl FilterSource) -> Self {
+        self.filters = Some(Box::new(filters));
+        self
+    }
+
     /// The streams, when the application has a hub already. Default: a new one.
     #[must_use]
     pub fn hub(mut self, hub: Hub) -> Self {
@@ -158,7 +169,7 @@ impl MediaServerBuilder {
         let hub = self
             .hub
             .take()
-            .unwrap_or_else(|| Hub::new(self.relay.clone()));
+            .unwrap_or_else(|| Hub::make(self.relay.clone(), self.filters.take()));
         MediaServer::bind(self, hub).await
     }
 }

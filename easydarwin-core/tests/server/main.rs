@@ -11,6 +11,7 @@
 
 mod bad_input;
 mod demand;
+mod filter;
 mod lifecycle;
 mod node;
 mod play;

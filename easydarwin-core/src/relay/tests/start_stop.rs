@@ -385,3 +385,15 @@ async fn offline_grace() {
     drop(camera);
     assert_eq!(stream.ended().await, EndReason::PublisherLeft);
 }
+
+/// Sound before the first key frame makes no picture at once.
+#[tokio::test(start_paused = true)]
+async fn a_stream_with_video_is_ready_at_its_first_key_frame() {
+    let hub = hub();
+    let mut camera = Camera::new(&hub, true);
+    camera.picture = 20;
+    camera.film_many(5).await;
+    assert!(!camera.publisher.stream().is_ready());
+    camera.film_many(1).await;
+    assert!(camera.publisher.stream().is_ready());
+}

@@ -31,11 +31,11 @@ impl Recorder {
     }
 
     pub(super) fn has_track(&self, track: usize) -> bool {
-        track < self.publisher.stream().tracks().len()
+        track < self.publisher.offered_tracks()
     }
 
     pub(super) fn only_track(&self) -> Option<usize> {
-        (self.publisher.stream().tracks().len() == 1).then_some(0)
+        (self.publisher.offered_tracks() == 1).then_some(0)
     }
 
     /// Takes the first offer that can be met.
