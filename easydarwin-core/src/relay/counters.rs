@@ -1,15 +1,17 @@
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use tokio::net::TcpStream;
 use tokio::sync::{oneshot, watch};
 
 use super::cursor::Skip;
 use super::ends::{LINE_INTERVAL, Lines};
 use super::live::StreamInner;
+use super::os::send_queue;
 use super::{ReaderEnd, ReaderInfo, StoppedReader};
 use crate::registry::StreamPath;
 use crate::rtp::rtcp::ReportBlock;
@@ -46,6 +48,8 @@ pub(super) struct ReaderShared {
     pub(super) viewer: bool,
     pub(super) started: Instant,
     transport: &'static str,
+    /// Not kept open by whoever wants to know about it.
+    connection: Weak<TcpStream>,
     pub(super) counters: ReaderCounters,
     pub(super) inbox: Mutex<Inbox>,
     /// Something is in the inbox.
@@ -94,6 +98,7 @@ impl ReaderShared {
         label: Arc<str>,
         viewer: bool,
         transport: &'static str,
+        connection: Weak<TcpStream>,
         now: Instant,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -104,6 +109,7 @@ impl ReaderShared {
             viewer,
             started: now,
             transport,
+            connection,
             counters: ReaderCounters::default(),
             inbox: Mutex::default(),
             pending: AtomicBool::new(false),
@@ -224,6 +230,8 @@ impl ReaderShared {
         let counters = &self.counters;
         let age_ms = millis(now.saturating_duration_since(self.started));
         let late_since = counters.late_since.value();
+        let connection = self.connection.upgrade();
+        let kernel = connection.and_then(|connection| send_queue(&connection));
         ReaderInfo {
             id: self.id,
             label: self.label.to_string(),
@@ -243,6 +251,8 @@ impl ReaderShared {
             held_units: counters.held_units.value(),
             truncated: counters.truncated.value(),
             blocked: counters.blocked.value(),
+            kernel_bytes: kernel.map(|queue| queue.unacknowledged),
+            kernel_unsent_bytes: kernel.map(|queue| queue.unsent),
             send_errors: counters.send_errors.value(),
             rr_fraction_lost: u8::try_from(counters.rr_fraction.load(Ordering::Relaxed))
                 .unwrap_or(u8::MAX),

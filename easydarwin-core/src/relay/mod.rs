@@ -21,6 +21,7 @@ mod group;
 mod hub;
 mod ingest;
 mod live;
+mod os;
 mod publisher;
 mod reader;
 mod ring;

@@ -1,9 +1,10 @@
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use futures::future::BoxFuture;
+use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
 use super::counters::{MAX_CONTROL, ReaderShared};
@@ -142,15 +143,15 @@ impl PreparedReader {
             }
         }
         let map = channel_map(&self.tracks);
+        let shared = self.share("tcp", sink.connection(), at);
         let writer = TcpWriter::new(Box::new(sink), map, first);
-        let shared = self.share("tcp", at);
         self.run(Out::Tcp(writer), shared, at)
     }
 
     /// Starts sending datagrams.
     pub fn start_udp(self, target: UdpTarget) -> ReaderHandle {
         let at = now();
-        let shared = self.share("udp", at);
+        let shared = self.share("udp", Weak::new(), at);
         let writer = UdpWriter::new(&target, &self.stream.inner, &shared);
         for track in &self.tracks {
             let mut report = BytesMut::new();
@@ -162,10 +163,16 @@ impl PreparedReader {
         self.run(Out::Udp(writer), shared, at)
     }
 
-    fn share(&self, transport: &'static str, at: Instant) -> Arc<ReaderShared> {
+    fn share(
+        &self,
+        transport: &'static str,
+        connection: Weak<TcpStream>,
+        at: Instant,
+    ) -> Arc<ReaderShared> {
         let inner = &self.stream.inner;
         let label = Arc::clone(&self.options.label);
-        let shared = ReaderShared::new(inner, label, self.options.viewer, transport, at);
+        let shared =
+            ReaderShared::new(inner, label, self.options.viewer, transport, connection, at);
         inner.add_reader(Arc::clone(&shared));
         shared
     }

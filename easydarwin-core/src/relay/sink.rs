@@ -1,6 +1,6 @@
 use std::fmt;
 use std::io::{self, IoSlice};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use futures::future::BoxFuture;
 use tokio::net::TcpStream;
@@ -21,6 +21,12 @@ pub trait Sink: fmt::Debug + Send + 'static {
     /// a slow peer shows. Called once, before the first write.
     fn limit_unsent(&mut self, bytes: u32) {
         let _ = bytes;
+    }
+
+    /// The TCP connection under it, of which the kernel is asked what it holds, when somebody
+    /// asks for [`ReaderInfo`](super::ReaderInfo). Asked for once, before the first write.
+    fn connection(&self) -> Weak<TcpStream> {
+        Weak::new()
     }
 }
 
@@ -51,6 +57,10 @@ impl Sink for TcpSink {
             // An error shows again at the write that follows, with its kind.
             let _ = stream.writable().await;
         })
+    }
+
+    fn connection(&self) -> Weak<TcpStream> {
+        Arc::downgrade(&self.stream)
     }
 
     fn limit_unsent(&mut self, bytes: u32) {

@@ -153,6 +153,11 @@ pub struct ReaderInfo {
     pub truncated: u64,
     /// Times that the socket took nothing.
     pub blocked: u64,
+    /// Bytes that the kernel holds of what was written: sent but not acknowledged, or not sent
+    /// (TCP, on Linux). They are on their way whatever is skipped.
+    pub kernel_bytes: Option<u64>,
+    /// Those of them that were not sent yet (TCP, on Linux).
+    pub kernel_unsent_bytes: Option<u64>,
     /// Datagrams that the kernel refused (UDP).
     pub send_errors: u64,
     /// Fraction lost of the peer's last receiver report, in 1/256 (UDP).

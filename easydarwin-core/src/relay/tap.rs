@@ -1,6 +1,6 @@
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::counters::ReaderShared;
@@ -120,7 +120,14 @@ impl Tap {
         // First the count, then the look at the ring: a push in between wakes this tap.
         inner.taps.fetch_add(1, Ordering::AcqRel);
         let (cursor, _) = start(inner, &policy, options.start, &channels);
-        let shared = ReaderShared::new(inner, options.label, options.viewer, "tap", now());
+        let shared = ReaderShared::new(
+            inner,
+            options.label,
+            options.viewer,
+            "tap",
+            Weak::new(),
+            now(),
+        );
         inner.add_reader(Arc::clone(&shared));
         Self {
             shared,
