@@ -142,7 +142,7 @@ impl Process {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             match lines.recv_timeout(left) {
-                Ok(line) if line.contains(" ready") => {
+                Ok(line) if line.starts_with("ready") || line.contains(" ready") => {
                     self.ready = line;
                     return;
                 }
@@ -162,6 +162,24 @@ impl Process {
                         self.log()
                     )
                 }
+            }
+        }
+    }
+
+    /// Waits for a further line that contains `text`; only our programs are listened to.
+    pub fn wait_line(&mut self, text: &str, limit: Duration) -> String {
+        let lines = self.lines.as_ref().expect("only our programs say so");
+        let deadline = Instant::now() + limit;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match lines.recv_timeout(left) {
+                Ok(line) if line.contains(text) => return line,
+                Ok(_) => {}
+                Err(error) => panic!(
+                    "{} did not say {text:?} within {limit:?}: {error}\n{}",
+                    self.name,
+                    self.log()
+                ),
             }
         }
     }
