@@ -150,6 +150,9 @@ pub struct Settings {
     pub start: Option<Start>,
 
     /// How late a viewer may be before it is moved to the newest key frame [default: 4s]
+    ///
+    /// Viewers may ask for less with `?max-lag=500ms`, and with `?audio=keep` for the sound of the
+    /// time that is skipped.
     #[arg(long, value_name = "TIME", env = "EASYDARWIN_MAX_LAG")]
     pub max_lag: Option<DurationText>,
 

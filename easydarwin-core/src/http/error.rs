@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use super::hls::HlsError;
 use crate::registry::{Denied, PathError};
-use crate::relay::{CloseError, StartError};
+use crate::relay::{CloseError, QueryError};
 use crate::server::DemandError;
 
 /// Why a request is not served; becomes a status and a JSON body that says so.
@@ -17,7 +17,7 @@ pub(crate) enum HttpError {
     #[error(transparent)]
     Path(#[from] PathError),
     #[error(transparent)]
-    Start(#[from] StartError),
+    Query(#[from] QueryError),
     #[error(transparent)]
     Denied(#[from] Denied),
     #[error(
@@ -58,7 +58,7 @@ impl HttpError {
             | Self::NoSegment
             | Self::Demand(DemandError::NotFound)
             | Self::Close(CloseError::NotFound) => StatusCode::NOT_FOUND,
-            Self::Path(_) | Self::Start(_) => StatusCode::BAD_REQUEST,
+            Self::Path(_) | Self::Query(_) => StatusCode::BAD_REQUEST,
             Self::Denied(Denied::Unauthorized | Denied::Stale) | Self::ApiUnauthorized => {
                 StatusCode::UNAUTHORIZED
             }

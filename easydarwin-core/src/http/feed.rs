@@ -9,7 +9,7 @@ use super::error::HttpError;
 use super::fmp4::boxes::{self, BoxError, TrackRun};
 use super::fmp4::{Init, Muxed, Muxer};
 use super::state::Shared;
-use crate::relay::{EndReason, ReaderEnd, Start, Stream, Tap, TapEvent, TapOptions};
+use crate::relay::{Asked, EndReason, ReaderEnd, Stream, Tap, TapEvent, TapOptions};
 
 /// One viewer's stream as fMP4: an init segment, then one fragment per access unit.
 ///
@@ -43,14 +43,14 @@ impl Feed {
         shared: &Shared,
         stream: &Stream,
         label: &str,
-        start: Start,
+        asked: Asked,
     ) -> Result<Self, HttpError> {
         let muxer = Muxer::new(&stream.description());
         if muxer.is_empty() {
             return Err(HttpError::NoTracks(muxer.left_out().join(", ")));
         }
         let mut options = TapOptions::new(label);
-        options.start = start;
+        asked.tap(&mut options, stream.config());
         Ok(Self {
             _slot: shared.viewer_slot()?,
             cancel: shared.cancel.clone(),

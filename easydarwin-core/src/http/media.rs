@@ -13,7 +13,7 @@ use super::hls::{HlsStream, SessionKey};
 use super::state::Shared;
 use super::target::{Output, Target};
 use super::{page, progressive, ws};
-use crate::relay::Start;
+use crate::relay::Asked;
 
 /// All outputs of all streams.
 pub(crate) async fn serve(
@@ -47,7 +47,7 @@ pub(crate) async fn serve(
     }
 
     // Before anything is started for it.
-    let start = Start::in_query(parts.uri.query())?;
+    let asked = Asked::in_query(parts.uri.query())?;
     let principal = caller.may_play(&shared, &target.path).await?;
     // A browser does not show a page why its WebSocket was refused; the player asks again without
     // upgrade to learn the reason, and that must not start anything.
@@ -56,13 +56,12 @@ pub(crate) async fn serve(
         _ => None,
     };
     let stream = shared.stream(&target.path, &principal).await?;
-    let start = start.unwrap_or(shared.hub.config().start);
     match (target.output, socket) {
-        (_, Some(socket)) => ws::upgrade(&shared, socket, &stream, caller.peer, start),
+        (_, Some(socket)) => ws::upgrade(&shared, socket, &stream, caller.peer, asked),
         (Output::Poster, _) => {
             progressive::last_picture(&stream, shared.config.start_timeout).await
         }
-        _ => progressive::live(&shared, &stream, caller.peer, start),
+        _ => progressive::live(&shared, &stream, caller.peer, asked),
     }
 }
 

@@ -11,7 +11,7 @@ use super::feed::{Feed, FeedEvent};
 use super::fmp4::poster;
 use super::state::Shared;
 use crate::media::MediaKind;
-use crate::relay::{Start, Stream, TapEvent, TapOptions};
+use crate::relay::{Asked, Stream, TapEvent, TapOptions};
 
 /// Fragments between the feed and a client that is about to take them.
 const QUEUE: usize = 4;
@@ -22,10 +22,10 @@ pub(crate) fn live(
     shared: &Shared,
     stream: &Stream,
     peer: std::net::SocketAddr,
-    start: Start,
+    asked: Asked,
 ) -> Result<Response, HttpError> {
     let write_timeout = shared.config.write_timeout;
-    let mut feed = Feed::new(shared, stream, &format!("mp4 {peer}"), start)?;
+    let mut feed = Feed::new(shared, stream, &format!("mp4 {peer}"), asked)?;
     let (sender, mut receiver) = mpsc::channel::<Bytes>(QUEUE);
     tokio::spawn(async move {
         let mut has_init = false;

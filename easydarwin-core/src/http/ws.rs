@@ -9,7 +9,7 @@ use super::error::HttpError;
 use super::feed::{Feed, FeedEvent};
 use super::fmp4::Init;
 use super::state::Shared;
-use crate::relay::{Start, Stream};
+use crate::relay::{Asked, Stream};
 
 /// Players send nothing; what they may send is only read to be thrown away.
 const MAX_CLIENT_MESSAGE: usize = 4 << 10;
@@ -24,9 +24,9 @@ pub(crate) fn upgrade(
     upgrade: WebSocketUpgrade,
     stream: &Stream,
     peer: std::net::SocketAddr,
-    start: Start,
+    asked: Asked,
 ) -> Result<Response, HttpError> {
-    let feed = Feed::new(shared, stream, &format!("ws {peer}"), start)?;
+    let feed = Feed::new(shared, stream, &format!("ws {peer}"), asked)?;
     let write_timeout = shared.config.write_timeout;
     let path = stream.path().clone();
     Ok(upgrade

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use tokio::sync::{oneshot, watch};
 
-use super::cursor::Skip;
+use super::cursor::{Policy, Skip};
 use super::ends::{LINE_INTERVAL, Lines};
 use super::live::StreamInner;
 use super::os::send_queue;
@@ -50,6 +50,7 @@ pub(super) struct ReaderShared {
     transport: &'static str,
     /// Not kept open by whoever wants to know about it.
     connection: Weak<TcpStream>,
+    policy: Policy,
     pub(super) counters: ReaderCounters,
     pub(super) inbox: Mutex<Inbox>,
     /// Something is in the inbox.
@@ -99,6 +100,7 @@ impl ReaderShared {
         viewer: bool,
         transport: &'static str,
         connection: Weak<TcpStream>,
+        policy: Policy,
         now: Instant,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -110,6 +112,7 @@ impl ReaderShared {
             started: now,
             transport,
             connection,
+            policy,
             counters: ReaderCounters::default(),
             inbox: Mutex::default(),
             pending: AtomicBool::new(false),
@@ -238,6 +241,8 @@ impl ReaderShared {
             transport: self.transport,
             viewer: self.viewer,
             age_ms,
+            max_lag_ms: millis(self.policy.max_lag),
+            keep_audio: self.policy.keep_audio,
             packets: counters.packets.value(),
             bytes: counters.bytes.value(),
             units: counters.units.value(),

@@ -23,6 +23,7 @@ mod ingest;
 mod live;
 mod os;
 mod publisher;
+mod query;
 mod reader;
 mod ring;
 mod shard;
@@ -44,6 +45,9 @@ pub use events::{HubEvent, StreamEvent};
 pub use filter::{FilterSource, FilterTracks, FilterUnit, MediaFilter, OwnData, Verdict};
 pub use hub::Hub;
 pub use publisher::Publisher;
+pub(crate) use query::Asked;
+#[cfg(feature = "http")]
+pub(crate) use query::QueryError;
 pub use reader::{
     PreparedReader, ReaderHandle, ReaderOptions, RtpInfo, StoppedReader, TrackChannels,
 };

@@ -171,8 +171,15 @@ impl PreparedReader {
     ) -> Arc<ReaderShared> {
         let inner = &self.stream.inner;
         let label = Arc::clone(&self.options.label);
-        let shared =
-            ReaderShared::new(inner, label, self.options.viewer, transport, connection, at);
+        let shared = ReaderShared::new(
+            inner,
+            label,
+            self.options.viewer,
+            transport,
+            connection,
+            self.policy,
+            at,
+        );
         inner.add_reader(Arc::clone(&shared));
         shared
     }

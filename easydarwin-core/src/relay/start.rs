@@ -32,36 +32,3 @@ impl FromStr for Start {
         }
     }
 }
-
-impl Start {
-    /// What the query of a URL asks for, if it does.
-    #[cfg(any(feature = "server", feature = "http"))]
-    pub(crate) fn in_query(query: Option<&str>) -> Result<Option<Self>, StartError> {
-        query
-            .into_iter()
-            .flat_map(|query| query.split('&'))
-            .find_map(|pair| pair.strip_prefix("start="))
-            .map(str::parse)
-            .transpose()
-    }
-}
-
-#[cfg(all(test, feature = "server"))]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn queries() {
-        for (query, start) in [
-            (None, Ok(None)),
-            (Some("token=x"), Ok(None)),
-            (Some("restart=x"), Ok(None)),
-            (Some("start=key"), Ok(Some(Start::Key))),
-            (Some("a=b&start=live&token=x"), Ok(Some(Start::Live))),
-            (Some("start="), Err(StartError)),
-            (Some("start=Live"), Err(StartError)),
-        ] {
-            assert_eq!(Start::in_query(query), start, "{query:?}");
-        }
-    }
-}

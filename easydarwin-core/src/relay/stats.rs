@@ -133,6 +133,10 @@ pub struct ReaderInfo {
     pub viewer: bool,
     /// Milliseconds since it started.
     pub age_ms: u64,
+    /// How late it may be before it is moved to the newest key frame, in ms.
+    pub max_lag_ms: u64,
+    /// It gets the sound between when pictures are skipped.
+    pub keep_audio: bool,
     /// Packets wholly handed over.
     pub packets: u64,
     /// Bytes handed over.

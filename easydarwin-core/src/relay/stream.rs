@@ -6,7 +6,8 @@ use super::counters::{Counter, millis};
 use super::hub::now;
 use super::live::StreamInner;
 use super::{
-    EndReason, PreparedReader, ReaderOptions, SocketId, StreamInfo, Tap, TapOptions, TrackInfo,
+    EndReason, PreparedReader, ReaderOptions, RelayConfig, SocketId, StreamInfo, Tap, TapOptions,
+    TrackInfo,
 };
 use crate::media::{MediaKind, SessionDescription};
 use crate::registry::{Principal, StreamPath};
@@ -110,6 +111,11 @@ impl Stream {
     /// When the last packet came.
     pub fn last_packet(&self) -> Instant {
         self.inner.last_packet()
+    }
+
+    /// Limits and defaults of its hub.
+    pub(crate) fn config(&self) -> &RelayConfig {
+        &self.inner.hub.config
     }
 
     /// Fixes where a new reader starts. Unknown tracks in the options are left out.

@@ -25,6 +25,8 @@ pub struct TapOptions {
     pub start: Start,
     /// `None`: [`RelayConfig::max_lag`](super::RelayConfig::max_lag).
     pub max_lag: Option<Duration>,
+    /// When skipping pictures, give the audio between all the same.
+    pub keep_audio: bool,
     /// Counts as a viewer.
     pub viewer: bool,
     /// Purpose, for logs and the API.
@@ -38,6 +40,7 @@ impl TapOptions {
             tracks: None,
             start: Start::Key,
             max_lag: None,
+            keep_audio: false,
             viewer: true,
             label: label.into(),
         }
@@ -114,7 +117,7 @@ impl Tap {
             inner,
             channels.iter().map(|track| track.track),
             max_lag,
-            false,
+            options.keep_audio,
         );
         let viewer = options.viewer.then(|| stream.viewer());
         // First the count, then the look at the ring: a push in between wakes this tap.
@@ -126,6 +129,7 @@ impl Tap {
             options.viewer,
             "tap",
             Weak::new(),
+            policy,
             now(),
         );
         inner.add_reader(Arc::clone(&shared));

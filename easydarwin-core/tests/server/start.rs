@@ -135,3 +135,40 @@ async fn an_unknown_start_is_400_and_says_what_is_known() {
     assert!(packet.unwrap().is_some());
     server.stop().await;
 }
+
+/// How late a player may be, and whether it keeps the sound then: as the URL asks, within what
+/// the server allows.
+#[tokio::test]
+async fn the_url_says_what_becomes_of_a_slow_player() {
+    let mut config = RelayConfig::default();
+    config.max_lag = Duration::from_secs(3);
+    let builder = MediaServer::builder().authorizer(AllowAll).relay(config);
+    let server = Server::of(builder).await;
+    let mut film = Film::new(server.hub());
+    film.picture(true);
+    for (query, max_lag_ms, keep_audio) in [
+        ("", 3_000, false),
+        ("?max-lag=700ms", 700, false),
+        ("?audio=keep&start=live", 3_000, true),
+        ("?max-lag=60s&audio=skip", 3_000, false),
+    ] {
+        let mut client = server.connect().await;
+        play(&mut client, &server.url(&format!("cam/1{query}"))).await;
+        film.picture(true);
+        assert!(client.packet().await.is_some());
+        let info = server.hub().get(&path("cam/1")).unwrap().info();
+        let reader = info.readers.last().unwrap();
+        assert_eq!(reader.max_lag_ms, max_lag_ms, "{query}");
+        assert_eq!(reader.keep_audio, keep_audio, "{query}");
+    }
+    for (query, says) in [
+        ("?audio=loud", "audio=keep"),
+        ("?max-lag=soon", "max-lag=500ms"),
+    ] {
+        let mut client = server.connect().await;
+        let answer = client.describe(&server.url(&format!("cam/1{query}"))).await;
+        assert_eq!(answer.status, 400);
+        assert!(answer.reason.contains(says), "{}", answer.reason);
+    }
+    server.stop().await;
+}

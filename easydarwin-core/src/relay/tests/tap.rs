@@ -68,6 +68,35 @@ async fn a_slow_tap_skips() {
     assert_eq!(gaps, 1);
 }
 
+/// One that asked for it gets the sound between while pictures are skipped.
+#[tokio::test(start_paused = true)]
+async fn a_slow_tap_may_keep_the_sound() {
+    let hub = hub();
+    let mut camera = Camera::new(&hub, true);
+    camera.film_many(2).await;
+    let mut options = TapOptions::new("test");
+    options.max_lag = Some(Duration::from_secs(1));
+    options.keep_audio = true;
+    let mut tap = camera.publisher.stream().tap(options);
+    assert!(tap.recv().await.is_some());
+    camera.film_many(60).await;
+    drop(camera);
+    let (mut pictures, mut sound, mut after_gap) = (Vec::new(), Vec::new(), false);
+    while let Some(event) = tap.recv().await {
+        match event {
+            TapEvent::Gap => after_gap = true,
+            TapEvent::Unit(unit) if after_gap && unit.track == 0 => pictures.push(unit),
+            TapEvent::Unit(unit) if after_gap => sound.push(unit),
+            _ => {}
+        }
+    }
+    assert!(pictures[0].key);
+    assert_eq!(pictures.len(), 62 - 50);
+    assert!(sound.len() > pictures.len() + 25, "{}", sound.len());
+    assert!(sound.windows(2).all(|two| two[1].pts - two[0].pts == 320));
+    assert!(tap.info().keep_audio);
+}
+
 /// Published from code, read as packets and as access units.
 #[tokio::test(start_paused = true)]
 async fn publish_from_code() {

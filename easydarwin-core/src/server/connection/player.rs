@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 use tokio::net::TcpStream;
 
 use crate::relay::{
-    PreparedReader, ReaderEnd, ReaderHandle, ReaderOptions, Start, Stream, TcpSink, TrackChannels,
+    Asked, PreparedReader, ReaderEnd, ReaderHandle, ReaderOptions, Stream, TcpSink, TrackChannels,
     UdpSockets, UdpTarget, UdpTrack,
 };
 use crate::rtsp::{RtpInfo, TransportAnswer, TransportOffer};
@@ -19,7 +19,7 @@ const MAX_DATAGRAM: usize = 1472;
 #[derive(Debug)]
 pub(super) struct Player {
     stream: Stream,
-    start: Start,
+    asked: Asked,
     transport: Option<Transport>,
     phase: Phase,
 }
@@ -53,10 +53,10 @@ impl std::fmt::Debug for Phase {
 }
 
 impl Player {
-    pub(super) fn new(stream: Stream, start: Start) -> Self {
+    pub(super) fn new(stream: Stream, asked: Asked) -> Self {
         Self {
             stream,
-            start,
+            asked,
             transport: None,
             phase: Phase::Waiting,
         }
@@ -117,9 +117,9 @@ impl Player {
         })
     }
 
-    /// Fixes where media starts, for the answer to PLAY. `start`: what this PLAY asks for beyond
+    /// Fixes where media starts, for the answer to PLAY. `asked`: what this PLAY asks for beyond
     /// what the session does. A PLAY while playing changes nothing.
-    pub(super) fn prepare(&mut self, label: Arc<str>, start: Option<Start>) -> Vec<RtpInfo> {
+    pub(super) fn prepare(&mut self, label: Arc<str>, asked: Asked) -> Vec<RtpInfo> {
         let tracks = self.channels();
         if !matches!(self.phase, Phase::Waiting) {
             return tracks
@@ -131,7 +131,8 @@ impl Player {
                 .collect();
         }
         let mut options = ReaderOptions::new(label);
-        options.start = start.unwrap_or(self.start);
+        let asked = asked.or(self.asked);
+        asked.reader(&mut options, self.stream.config());
         // All tracks on canonical channels are the case for which nothing is patched.
         let all = self.stream.tracks().len();
         if tracks.len() != all || !tracks.iter().all(is_canonical) {

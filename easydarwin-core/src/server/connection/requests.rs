@@ -11,7 +11,7 @@ use super::recorder::Recorder;
 use super::{Connection, End, Media, replies};
 use crate::media::sdp;
 use crate::registry::{AccessRequest, Action, Principal, StreamPath};
-use crate::relay::{EndReason, Start, Stream};
+use crate::relay::{Asked, EndReason, Stream};
 use crate::rtsp::{
     Credentials, Method, Reply, RequestId, RequestUri, ServerEvent, SessionRole, SetupRequest,
     Status,
@@ -52,7 +52,7 @@ pub(super) enum Decision {
 /// A stream that a player was let to.
 pub(super) struct Admission {
     stream: Stream,
-    start: Start,
+    asked: Asked,
 }
 
 impl Connection {
@@ -140,9 +140,9 @@ impl Connection {
     fn describe(&self, uri: RequestUri, credentials: Credentials) -> BoxFuture<'static, Decision> {
         let shared = self.shared.clone();
         let question = self.question(Action::Play, &Method::Describe, &uri, credentials);
-        let start = start_of(&uri);
+        let asked = asked(&uri);
         Box::pin(async move {
-            match admit(&shared, question, start).await {
+            match admit(&shared, question, asked).await {
                 Ok(admission) => {
                     wait_for_parameter_sets(&admission.stream).await;
                     Decision::Describe(admission, uri)
@@ -179,10 +179,10 @@ impl Connection {
                 Reply::error(Status::WRONG_STATE)
             }
             (SessionRole::Play, _) if request.authorized && self.admitted.is_some() => {
-                match start_of(&request.uri) {
-                    Ok(start) => {
-                        if let (Some(start), Some(admitted)) = (start, &mut self.admitted) {
-                            admitted.start = start;
+                match asked(&request.uri) {
+                    Ok(asked) => {
+                        if let Some(admitted) = &mut self.admitted {
+                            admitted.asked = asked.or(admitted.asked);
                         }
                         self.set_up_player(&request)
                     }
@@ -202,9 +202,9 @@ impl Connection {
         let shared = self.shared.clone();
         let credentials = request.credentials.clone();
         let question = self.question(Action::Play, &Method::Setup, &request.uri, credentials);
-        let start = start_of(&request.uri);
+        let asked = asked(&request.uri);
         Box::pin(async move {
-            match admit(&shared, question, start).await {
+            match admit(&shared, question, asked).await {
                 Ok(admission) => Decision::Setup(admission, request),
                 Err(refusal) => Decision::Refused(refusal),
             }
@@ -220,7 +220,7 @@ impl Connection {
             let Some(stream) = self.shared.hub.get(admitted.stream.path()) else {
                 return Reply::error(Status::NOT_FOUND);
             };
-            self.media = Media::Play(Player::new(stream, admitted.start));
+            self.media = Media::Play(Player::new(stream, admitted.asked));
         }
         let Media::Play(player) = &mut self.media else {
             return Reply::error(Status::WRONG_STATE);
@@ -246,13 +246,13 @@ impl Connection {
     }
 
     fn play(&mut self, uri: &RequestUri) -> Reply {
-        let start = match start_of(uri) {
-            Ok(start) => start,
+        let asked = match asked(uri) {
+            Ok(asked) => asked,
             Err(reply) => return reply,
         };
         match &mut self.media {
             Media::Play(player) => Reply::Play {
-                rtp_info: player.prepare(self.label.clone(), start),
+                rtp_info: player.prepare(self.label.clone(), asked),
             },
             _ => Reply::error(Status::WRONG_STATE),
         }
@@ -326,9 +326,9 @@ impl Connection {
 async fn admit(
     shared: &Shared,
     question: Result<Question, Reply>,
-    start: Result<Option<Start>, Reply>,
+    asked: Result<Asked, Reply>,
 ) -> Result<Admission, Refusal> {
-    let start = start?.unwrap_or(shared.hub.config().start);
+    let asked = asked?;
     let question = question?;
     let viewer = question.ask(&shared.gate, &shared.realm).await?;
     let stream = shared
@@ -336,7 +336,7 @@ async fn admit(
         .find(&question.into_path(), &viewer)
         .await
         .map_err(|error| replies::not_found(&error))?;
-    Ok(Admission { stream, start })
+    Ok(Admission { stream, asked })
 }
 
 async fn wait_for_parameter_sets(stream: &Stream) {
@@ -360,10 +360,8 @@ fn describe(stream: &Stream, uri: &RequestUri, local: std::net::IpAddr) -> Reply
     }
 }
 
-/// `?start=live` asks for no picture before the next key frame, without delay from then on;
-/// `?start=key` for a picture at once. What is neither is refused: whoever asks for one of them
-/// would wonder why he gets the other.
-fn start_of(uri: &RequestUri) -> Result<Option<Start>, Reply> {
-    Start::in_query(uri.query())
+/// What the query asks for; what is not known is refused.
+fn asked(uri: &RequestUri) -> Result<Asked, Reply> {
+    Asked::in_query(uri.query())
         .map_err(|error| Reply::error_with(Status::BAD_REQUEST, error.to_string()))
 }
