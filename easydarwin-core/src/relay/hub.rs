@@ -288,12 +288,19 @@ impl Hub {
         meta.owner = owner;
         meta.online = true;
         let offered = description.clone();
+        let before = Arc::clone(&meta.description);
         meta.description = Arc::new(canonical(description, &stream.identities));
         stream.live.lock().owner = owner;
         old.send_replace(Some(EndReason::TakenOver));
         let params = has_parameter_sets(&meta.description);
         stream.state.send_modify(|state| state.params = params);
-        let tracks = ingests(stream, &offered, &meta.description, true);
+        let mut tracks = ingests(stream, &offered, &meta.description, true);
+        let described = before.tracks.iter().zip(&meta.description.tracks);
+        for (track, (before, described)) in tracks.iter_mut().zip(described) {
+            if before.codec != described.codec {
+                track.params_changed();
+            }
+        }
         let handle = Stream {
             inner: Arc::clone(stream),
         };

@@ -131,9 +131,14 @@ impl TrackIngest {
         self.inspector.codec()
     }
 
+    /// The publisher described other parameters than the one before: its first unit says so.
+    pub(super) fn params_changed(&mut self) {
+        self.next_flags.params_changed = true;
+    }
+
     /// Takes a packet; complete units go to `out`. False: it was dropped, because it belongs to
-    /// another payload type, or comes twice or late after packets were cut. `changed` is set when
-    /// parameter sets changed. `verdict` is the filter's.
+    /// another payload type, or comes twice or late after packets were cut or left out. `changed`
+    /// is set when parameter sets changed. `verdict` is the filter's.
     pub(super) fn push(
         &mut self,
         packet: &RtpPacket<'_>,

@@ -10,10 +10,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use easydarwin_core::client::{self, ClientError, ClientOptions, ClientTransport, Player};
 use easydarwin_core::media::{
-    AccessUnit, G711Law, H264Params, H265Params, SessionDescription, Track,
+    AccessUnit, Codec, G711Law, H264Params, H265Params, SessionDescription, Track,
 };
 use easydarwin_core::registry::{AccessRequest, Action, Authorizer, Denied, Principal};
-use easydarwin_core::relay::{RelayConfig, StreamEvent};
+use easydarwin_core::relay::{EndReason, RelayConfig, StreamEvent, TapEvent, TapOptions};
 use easydarwin_core::server::MediaServer;
 use tokio::task::JoinHandle;
 
@@ -217,6 +217,45 @@ async fn watch_many(server: &Server) -> Vec<Reader> {
     readers
 }
 
+/// What a tap was told of a stream, to its end.
+#[derive(Debug, Default)]
+struct Told {
+    pictures: usize,
+    gaps: usize,
+    params: usize,
+    discontinuities: usize,
+    end: Option<EndReason>,
+}
+
+/// Reads in process beside the players; time must go on and pictures begin with a key frame.
+fn tap(server: &Server) -> JoinHandle<Told> {
+    let stream = server.hub().get(&path(URL)).unwrap();
+    let mut tap = stream.tap(TapOptions::new("test"));
+    tokio::spawn(async move {
+        let mut told = Told::default();
+        let (mut last, mut mark) = ([i64::MIN; 2], 0);
+        while let Some(event) = tap.recv().await {
+            match event {
+                TapEvent::Unit(unit) => {
+                    assert!(unit.pts > last[unit.track] && !unit.lossy, "{unit:?}");
+                    last[unit.track] = unit.pts;
+                    let its = *unit.data.last().unwrap().last().unwrap();
+                    if unit.track == 0 {
+                        assert!(unit.key || its == mark, "another take from its middle");
+                        (mark, told.pictures) = (its, told.pictures + 1);
+                    }
+                }
+                TapEvent::Gap => told.gaps += 1,
+                TapEvent::ParamsChanged(_) => told.params += 1,
+                TapEvent::Discontinuity => told.discontinuities += 1,
+                TapEvent::End(reason) => told.end = Some(reason),
+                other => panic!("{other:?}"),
+            }
+        }
+        told
+    })
+}
+
 /// Our own player, to the end of the stream; units by track and mark.
 fn play_on(mut player: Player) -> JoinHandle<Vec<(usize, u8)>> {
     tokio::spawn(async move {
@@ -242,10 +281,16 @@ async fn a_takeover_under_load_is_no_break_for_readers() {
     options.transport = ClientTransport::Udp;
     let over_udp = within(Player::connect(&server.url(URL), options)).await;
     let over_udp = play_on(over_udp.unwrap());
+    let told = tap(&server);
     old.film_many(15).await;
 
     let old = tokio::spawn(async move { while old.film().await.is_ok() {} });
-    let mut new = Camera::connect(&server, description(97), 0xb2).await;
+    // Another payload type, and another PPS than it sends in band then.
+    let mut offered = description(97);
+    if let Codec::H264(params) = &mut offered.tracks[0].codec {
+        params.pps = vec![vec![0x68, 0xce, 0x3c, 0x80].into()];
+    }
+    let mut new = Camera::connect(&server, offered, 0xb2).await;
     within(old).await.unwrap();
     // It comes in the middle of its group: nothing of that may be shown.
     new.picture = 5;
@@ -261,6 +306,12 @@ async fn a_takeover_under_load_is_no_break_for_readers() {
     for reader in readers {
         assert_eq!(reader.seen().await, [(0xa1, true), (0xb2, true)]);
     }
+    let told = within(told).await.unwrap();
+    // One for each track.
+    assert_eq!((told.gaps, told.discontinuities), (0, 2), "{told:?}");
+    assert!(told.params > 0, "{told:?}");
+    assert!(told.pictures > 30, "{told:?}");
+    assert_eq!(told.end, Some(EndReason::PublisherLeft));
     let seen = within(over_udp).await.unwrap();
     for what in [(0, 0xa1), (0, 0xb2), (1, 0xa1), (1, 0xb2)] {
         assert!(seen.contains(&what), "{what:x?} in {seen:x?}");
@@ -351,6 +402,7 @@ async fn a_camera_that_starts_anew_in_mid_stream_is_no_break_for_readers() {
     };
     camera.film_many(2).await;
     let readers = watch_many(&server).await;
+    let told = tap(&server);
     camera.film_many(13).await;
     // Another source, in the middle of a group, all numbers new.
     (camera.ssrc, camera.sequence, camera.time, camera.mark) = (2, 30_000, 77, 0xb2);
@@ -368,6 +420,10 @@ async fn a_camera_that_starts_anew_in_mid_stream_is_no_break_for_readers() {
     let info = server.hub().get(&path(URL)).unwrap().info();
     assert_eq!((info.invalid, info.tracks[0].held_back), (0, 5));
     drop(camera);
+    let told = within(told).await.unwrap();
+    // The new source and both jumps.
+    assert_eq!((told.gaps, told.discontinuities), (0, 3), "{told:?}");
+    assert!(told.pictures >= 35, "{told:?}");
     for reader in readers {
         let marks = reader.seen().await;
         assert_eq!(
@@ -385,6 +441,7 @@ async fn readers_wait_for_a_publisher_that_is_away_for_a_while() {
     let mut camera = Camera::connect(&server, description(96), 0xa1).await;
     camera.film_many(2).await;
     let readers = watch_many(&server).await;
+    let told = tap(&server);
     camera.film_many(5).await;
     within(camera.publisher.close()).await.unwrap();
     within(async {
@@ -408,6 +465,9 @@ async fn readers_wait_for_a_publisher_that_is_away_for_a_while() {
     for reader in readers {
         assert_eq!(reader.seen().await, [(0xa1, true), (0xb2, true)]);
     }
+    let told = within(told).await.unwrap();
+    assert_eq!((told.gaps, told.discontinuities), (0, 2), "{told:?}");
+    assert_eq!(told.end, Some(EndReason::PublisherLeft));
     // It does not come again: the stream ends, and they with it.
     assert!(closed.elapsed() >= Duration::from_millis(1_500));
     assert!(server.hub().get(&path(URL)).is_none());

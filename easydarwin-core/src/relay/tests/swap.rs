@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::rig::{Camera, Peer, description, frames, hub, now, path, settle, video};
-use crate::media::{G711Law, Track};
+use crate::media::{Codec, G711Law, H264Params, Track};
 use crate::registry::Principal;
 use crate::relay::{EndReason, PublishError, ReaderEnd, ReaderOptions, TapEvent, TapOptions};
 
@@ -79,6 +79,40 @@ async fn readers_see_the_old_stream_continue() {
     }
     assert_eq!(discontinuities, 2, "one per track");
     assert_eq!(count, (15 + 25) + (15 + 30));
+}
+
+/// A new publisher describes other parameters, and sends none: taps are told all the same.
+#[tokio::test(start_paused = true)]
+async fn taps_are_told_of_parameters_that_only_the_description_has() {
+    let hub = hub();
+    let described = |sps: &[u8]| {
+        let mut description = description(false);
+        description.tracks[0].codec = Codec::H264(H264Params {
+            sps: Some(sps.to_vec().into()),
+            pps: vec![vec![0x68, 0xce, 0x38, 0x80].into()],
+        });
+        description
+    };
+    let small = [0x67, 0x42, 0xc0, 0x0a, 0xa6, 0x11, 0x11, 0xe8];
+    let other = [0x67, 0x42, 0xc0, 0x1e, 0xa6, 0x11, 0x11, 0xe8];
+    let mut told = 0;
+    for (generation, sps) in [(2, small), (3, other)] {
+        let publisher = hub.publish(&path(), described(&small), device(generation - 1));
+        let mut old = Camera::with(publisher.unwrap(), false);
+        old.film_many(5).await;
+        let mut tap = old.publisher.stream().tap(TapOptions::new("tap"));
+        let publisher = hub.publish(&path(), described(&sps), device(generation));
+        let mut new = Camera::with(publisher.unwrap(), false);
+        new.film_many(5).await;
+        drop((old, new));
+        while let Some(event) = tap.recv().await {
+            if let TapEvent::ParamsChanged(now) = event {
+                assert_eq!(now.tracks[0].codec, described(&other).tracks[0].codec);
+                told += 1;
+            }
+        }
+    }
+    assert_eq!(told, 1, "the same parameters are no change");
 }
 
 /// The camera restarts its stream on a living connection.
