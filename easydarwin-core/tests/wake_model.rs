@@ -6,6 +6,7 @@
     unreachable_pub,
     missing_docs,
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     reason = "a source file of the library, compiled here; a test may stop at the first surprise"
 )]
 
@@ -66,7 +67,7 @@ use loom::sync::Arc;
 use loom::sync::atomic::{AtomicU64, Ordering};
 use loom::thread;
 use sync::Mutex;
-use wake::{Mark, ShardSet, WakeQueue};
+use wake::{Mark, Owner, ShardSet, WakeQueue};
 
 /// One stream with readers on at most one shard. The ring is its head: a unit is lost when the
 /// shard goes to sleep for ever with a `seen` below it, which loom reports as a deadlock.
@@ -233,5 +234,115 @@ fn what_precedes_a_mark_is_seen() {
             }
         }
         pusher.join().unwrap();
+    });
+}
+
+/// A reader that moves between two shards while units are pushed and then somebody stops it. Its
+/// position travels with it.
+struct Move {
+    ring: Mutex<u64>,
+    shards: ShardSet,
+    marks: [Mark; 2],
+    queues: [WakeQueue<Item>; 2],
+    owner: Owner<usize>,
+}
+
+#[derive(Debug)]
+enum Item {
+    News,
+    /// The reader with its position.
+    Add(u64),
+    /// The reader is to stop.
+    Inbox,
+    /// It has stopped on the other shard.
+    Over,
+}
+
+impl Move {
+    fn push(&self) {
+        *self.ring.lock() += 1;
+        for index in self.shards.iter() {
+            self.queues[index].mark(&self.marks[index], || Item::News);
+        }
+    }
+
+    /// As `ReaderHandle::stop` does it.
+    fn stop(&self) {
+        self.owner
+            .with(|shard| self.queues[*shard].push(Item::Inbox));
+    }
+
+    /// Shard `index`, as `ShardTask::run` does it. `gives`: it hands its reader over after the
+    /// first work.
+    fn serve(&self, index: usize, mut reader: Option<u64>, gives: bool) {
+        let mut work = Vec::new();
+        loop {
+            self.queues[index].take(&mut work);
+            if work.is_empty() {
+                self.queues[index].changed().now_or_never();
+                continue;
+            }
+            for item in work.drain(..) {
+                match item {
+                    Item::News => {
+                        self.marks[index].clear();
+                        reader = reader.map(|_| *self.ring.lock());
+                    }
+                    Item::Add(seen) => {
+                        self.shards.join(index);
+                        let head = *self.ring.lock();
+                        assert!(head >= seen, "nothing is seen twice");
+                        reader = Some(head);
+                    }
+                    Item::Inbox if reader.is_some() => {
+                        assert_eq!(reader, Some(2), "all that was pushed before");
+                        self.queues[1 - index].push(Item::Over);
+                        return;
+                    }
+                    // As `ShardTask::pass_on` does it.
+                    Item::Inbox => self.owner.with(|owner| {
+                        assert_ne!(*owner, index, "it is not here");
+                        self.queues[*owner].push(Item::Inbox);
+                    }),
+                    Item::Over => return,
+                }
+            }
+            if gives && let Some(seen) = reader.take() {
+                // As `Shard::add` and `ShardTask::left` do it.
+                self.owner.hand_over(1 - index, |shard| {
+                    self.queues[*shard].push(Item::Add(seen));
+                });
+                self.shards.leave(index);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_reader_that_moves_misses_nothing_and_is_found() {
+    model(|| {
+        let rig = Arc::new(Move {
+            ring: Mutex::new(0),
+            shards: ShardSet::default(),
+            marks: Default::default(),
+            queues: [WakeQueue::new(), WakeQueue::new()],
+            owner: Owner::new(0),
+        });
+        rig.shards.join(0);
+        let pusher = {
+            let rig = Arc::clone(&rig);
+            thread::spawn(move || {
+                rig.push();
+                rig.push();
+                rig.stop();
+            })
+        };
+        let home = {
+            let rig = Arc::clone(&rig);
+            thread::spawn(move || rig.serve(0, Some(0), true))
+        };
+        rig.serve(1, None, false);
+        pusher.join().unwrap();
+        home.join().unwrap();
     });
 }

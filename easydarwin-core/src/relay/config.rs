@@ -42,7 +42,7 @@ pub struct RelayConfig {
     /// Interval of the stream's own sender reports. Default 5 s.
     pub report_interval: Duration,
     /// A pass over a stream's readers that takes longer makes further readers go to other
-    /// shards. Default 2 ms.
+    /// shards; if passes go on to take longer, some of those that are there follow. Default 2 ms.
     pub spread_after: Duration,
     /// Events kept for a subscriber that is slow to take them. Default 1024.
     pub event_backlog: usize,

@@ -12,6 +12,8 @@ use super::cursor::{Policy, Skip};
 use super::ends::{LINE_INTERVAL, Lines};
 use super::live::StreamInner;
 use super::os::send_queue;
+use super::shard::Shard;
+use super::wake::Owner;
 use super::{ReaderEnd, ReaderInfo, StoppedReader};
 use crate::registry::StreamPath;
 use crate::rtp::rtcp::ReportBlock;
@@ -51,6 +53,8 @@ pub(super) struct ReaderShared {
     /// Not kept open by whoever wants to know about it.
     connection: Weak<TcpStream>,
     policy: Policy,
+    /// Nobody's until it is started.
+    pub(super) owner: Owner<Weak<Shard>>,
     pub(super) counters: ReaderCounters,
     pub(super) inbox: Mutex<Inbox>,
     /// Something is in the inbox.
@@ -113,6 +117,7 @@ impl ReaderShared {
             transport,
             connection,
             policy,
+            owner: Owner::new(Weak::new()),
             counters: ReaderCounters::default(),
             inbox: Mutex::default(),
             pending: AtomicBool::new(false),
@@ -243,6 +248,7 @@ impl ReaderShared {
             age_ms,
             max_lag_ms: millis(self.policy.max_lag),
             keep_audio: self.policy.keep_audio,
+            shard: self.owner.with(|shard| Some(shard.upgrade()?.index())),
             packets: counters.packets.value(),
             bytes: counters.bytes.value(),
             units: counters.units.value(),
@@ -272,6 +278,15 @@ pub(super) fn millis(span: std::time::Duration) -> u64 {
 }
 
 impl ReaderShared {
+    /// Tells the shard that has it that something is in the inbox.
+    pub(super) fn tell(self: &Arc<Self>, stream: u64) {
+        self.owner.with(|shard| {
+            if let Some(shard) = shard.upgrade() {
+                shard.tell(stream, Arc::clone(self));
+            }
+        });
+    }
+
     /// Appends the next answer that waits; false when there is none.
     pub(super) fn take_control(&self, into: &mut bytes::BytesMut) -> bool {
         if !self.pending.load(Ordering::Acquire) {

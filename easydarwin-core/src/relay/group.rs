@@ -10,6 +10,7 @@ use super::hub::now;
 use super::live::StreamInner;
 use super::reader::Reader;
 use super::shard::TIME_PER_YIELD;
+use super::spread::PassTime;
 use super::unit::{UnitSource, Window};
 use super::writer::{Item, Turn};
 
@@ -43,6 +44,9 @@ pub(super) struct ReaderGroup {
     left_in_sweep: usize,
     at: usize,
     sweep_time: Duration,
+    pass_time: PassTime,
+    /// Readers that are more than this shard has time for.
+    surplus: usize,
     parked: usize,
     paced: usize,
     /// When the first of the paced ones goes on.
@@ -80,6 +84,8 @@ impl ReaderGroup {
             left_in_sweep: 0,
             at: 0,
             sweep_time: Duration::ZERO,
+            pass_time: PassTime::default(),
+            surplus: 0,
             parked: 0,
             paced: 0,
             next_paced: None,
@@ -293,16 +299,44 @@ impl ReaderGroup {
         }
     }
 
-    /// Notes how long a pass took; above the limit newcomers go to other shards.
+    /// Readers that should go elsewhere, as of the last pass.
+    pub(super) fn take_surplus(&mut self) -> usize {
+        std::mem::take(&mut self.surplus)
+    }
+
+    /// Gives up to `count` readers away, of those that have all that there is; returns how many.
+    pub(super) fn release(&mut self, count: usize, mut to: impl FnMut(Box<Reader>)) -> usize {
+        let mut released = 0;
+        for slot in (0..self.slots.len()).rev() {
+            if released >= count {
+                break;
+            }
+            let goes = self.slots.get(slot).is_some_and(|place| {
+                let reader = place.reader.as_ref();
+                place.is_active() && reader.is_some_and(|reader| reader.is_current())
+            });
+            if goes && let Some(reader) = self.remove(slot) {
+                to(reader);
+                released += 1;
+            }
+        }
+        released
+    }
+
+    /// Notes how long a pass took; above the limit newcomers, and then others, go to other
+    /// shards.
     fn measure(&mut self, spent: Duration) {
         self.sweep_time += spent;
         if self.left_in_sweep > 0 {
             return;
         }
         let time = std::mem::take(&mut self.sweep_time);
-        if time > self.stream.hub.config.spread_after {
+        let limit = self.stream.hub.config.spread_after;
+        if time > limit {
             self.stream.spread.store(true, Ordering::Relaxed);
         }
+        let readers = self.slots.len() - self.free.len();
+        self.surplus = self.pass_time.surplus(time, readers, limit);
     }
 
     /// Tells the ring which units late readers still need.

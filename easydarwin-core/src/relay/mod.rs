@@ -28,6 +28,7 @@ mod reader;
 mod ring;
 mod shard;
 mod sink;
+mod spread;
 mod start;
 mod stats;
 mod stream;

@@ -12,7 +12,6 @@ use super::cursor::{Cursor, Policy};
 use super::hub::now;
 use super::ingest::low_32;
 use super::live::{StreamInner, frame_in_place};
-use super::shard::Shard;
 use super::udp::UdpWriter;
 use super::unit::{FRAME_HEADER, Window, track_bit};
 use super::writer::{ChannelMap, Item, TcpWriter, Turn, TurnContext, pending};
@@ -193,8 +192,8 @@ impl PreparedReader {
         } else {
             home
         };
+        let shard = shard.cloned();
         let handle = ReaderHandle {
-            shard: shard.cloned(),
             stream: inner.id,
             shared: Arc::clone(&shared),
         };
@@ -213,7 +212,7 @@ impl PreparedReader {
             stall_timeout,
             _viewer: self.viewer,
         });
-        if let Some(shard) = &handle.shard {
+        if let Some(shard) = shard {
             shard.add(reader);
         }
         handle
@@ -335,6 +334,16 @@ impl Reader {
         self.shared.id
     }
 
+    pub(super) fn shared(&self) -> &Arc<ReaderShared> {
+        &self.shared
+    }
+
+    /// Has all that there is: another shard can take it over without the ring keeping anything
+    /// for it meanwhile.
+    pub(super) fn is_current(&self) -> bool {
+        self.late_since.is_none()
+    }
+
     /// Number of the next unit.
     pub(super) fn position(&self) -> u64 {
         self.cursor.next
@@ -454,7 +463,6 @@ pub struct StoppedReader {
 /// A running reader. Dropping it stops the reader.
 #[derive(Debug)]
 pub struct ReaderHandle {
-    shard: Option<Arc<Shard>>,
     stream: u64,
     shared: Arc<ReaderShared>,
 }
@@ -525,9 +533,7 @@ impl ReaderHandle {
     }
 
     fn tell(&self) {
-        if let Some(shard) = &self.shard {
-            shard.tell(self.stream, self.shared.id);
-        }
+        self.shared.tell(self.stream);
     }
 }
 

@@ -1,8 +1,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use futures::future::{AbortHandle, Abortable, BoxFuture};
@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use tokio::time::Sleep;
 
 use super::ReaderEnd;
+use super::counters::ReaderShared;
 use super::group::{ReaderGroup, Scratch};
 use super::hub::now;
 use super::live::StreamInner;
@@ -32,7 +33,10 @@ pub(super) enum Work {
     /// A reader comes.
     Add(Box<Reader>),
     /// Something is in a reader's inbox.
-    Inbox { stream: u64, reader: u64 },
+    Inbox {
+        stream: u64,
+        reader: Arc<ReaderShared>,
+    },
 }
 
 /// The outside of a task that writes to readers of many streams.
@@ -56,6 +60,10 @@ impl Shard {
         }
     }
 
+    pub(super) fn index(&self) -> usize {
+        self.index
+    }
+
     pub(super) fn load(&self) -> usize {
         self.readers.load(Ordering::Relaxed)
     }
@@ -64,15 +72,18 @@ impl Shard {
         self.queue.mark(mark, || Work::Stream(Arc::clone(stream)));
     }
 
-    pub(super) fn tell(&self, stream: u64, reader: u64) {
+    pub(super) fn tell(&self, stream: u64, reader: Arc<ReaderShared>) {
         self.queue.push(Work::Inbox { stream, reader });
     }
 
     /// Takes a reader over; must be called inside a tokio runtime.
     pub(super) fn add(self: &Arc<Self>, reader: Box<Reader>) {
         self.readers.fetch_add(1, Ordering::Relaxed);
+        let shared = Arc::clone(reader.shared());
+        // In this order everywhere: a task that is about to end looks at its readers' owners.
         let mut running = self.running.lock();
-        self.queue.push(Work::Add(reader));
+        let queue = |_: &Weak<Self>| self.queue.push(Work::Add(reader));
+        shared.owner.hand_over(Arc::downgrade(self), queue);
         if !std::mem::replace(&mut *running, true) {
             tokio::spawn(ShardTask::new(Arc::clone(self)).run());
         }
@@ -164,7 +175,7 @@ impl ShardTask {
             match item {
                 Work::Stream(stream) => self.stream_changed(&stream),
                 Work::Add(reader) => self.add(reader),
-                Work::Inbox { stream, reader } => self.inbox(stream, reader),
+                Work::Inbox { stream, reader } => self.inbox(stream, &reader),
             }
         }
         self.work = work;
@@ -195,12 +206,11 @@ impl ShardTask {
         enqueue(&mut self.ready, stream.id, group);
     }
 
-    fn inbox(&mut self, stream: u64, reader: u64) {
-        let Some(group) = self.groups.get_mut(&stream) else {
-            return;
-        };
-        let Some(slot) = group.find(reader) else {
-            return;
+    fn inbox(&mut self, stream: u64, reader: &Arc<ReaderShared>) {
+        let group = self.groups.get_mut(&stream);
+        let found = group.and_then(|group| Some((group.find(reader.id)?, group)));
+        let Some((slot, group)) = found else {
+            return self.pass_on(stream, reader);
         };
         if group.wants_stop(slot) {
             group.stop(slot);
@@ -209,6 +219,38 @@ impl ShardTask {
             group.wake(slot);
             enqueue(&mut self.ready, stream, group);
         }
+    }
+
+    /// The reader went to another shard before this was seen, or it has ended.
+    fn pass_on(&self, stream: u64, reader: &Arc<ReaderShared>) {
+        reader.owner.with(|owner| {
+            if let Some(owner) = owner.upgrade()
+                && owner.index != self.shard.index
+            {
+                owner.tell(stream, Arc::clone(reader));
+            }
+        });
+    }
+
+    /// Readers for whom this shard has no time go to the one with the fewest, but no more than
+    /// make both equal: so they do not come back.
+    fn hand_over(&mut self, id: u64, surplus: usize) {
+        let Some(group) = self.groups.get_mut(&id) else {
+            return;
+        };
+        let hub = Arc::clone(&group.stream().hub);
+        let Some(target) = hub.least_loaded() else {
+            return;
+        };
+        let more = self.shard.load().saturating_sub(target.load());
+        let readers = group.release(surplus.min(more / 2), |reader| target.add(reader));
+        tracing::debug!(
+            path = %group.stream().path,
+            readers,
+            from = self.shard.index,
+            to = target.index,
+            "readers move to another shard"
+        );
     }
 
     fn take_unblocked(&mut self) {
@@ -253,6 +295,10 @@ impl ShardTask {
             if self.next_stall_check.is_none() {
                 self.next_stall_check = Some(now() + STALL_CHECK);
             }
+        }
+        let surplus = group.take_surplus();
+        if surplus > 0 {
+            self.hand_over(id, surplus);
         }
         self.left(id);
     }

@@ -137,6 +137,8 @@ pub struct ReaderInfo {
     pub max_lag_ms: u64,
     /// It gets the sound between when pictures are skipped.
     pub keep_audio: bool,
+    /// Number of the task that writes to it (not taps).
+    pub shard: Option<usize>,
     /// Packets wholly handed over.
     pub packets: u64,
     /// Bytes handed over.

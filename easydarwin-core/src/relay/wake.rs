@@ -86,6 +86,30 @@ impl<T> WakeQueue<T> {
     }
 }
 
+/// The shard that serves a reader at this moment. What is queued for the reader under its lock
+/// comes after the reader itself there; a shard that finds something for a reader which has moved
+/// on passes it on in the same way.
+#[derive(Debug)]
+pub(super) struct Owner<S>(Mutex<S>);
+
+impl<S> Owner<S> {
+    pub(super) fn new(shard: S) -> Self {
+        Self(Mutex::new(shard))
+    }
+
+    /// Queues something where the reader is.
+    pub(super) fn with<T>(&self, queue: impl FnOnce(&S) -> T) -> T {
+        queue(&self.0.lock())
+    }
+
+    /// The reader goes to another shard: `give` queues it there.
+    pub(super) fn hand_over(&self, to: S, give: impl FnOnce(&S)) {
+        let mut owner = self.0.lock();
+        *owner = to;
+        give(&owner);
+    }
+}
+
 impl Mark {
     /// The item was taken: from now on changes queue it again.
     pub(super) fn clear(&self) {

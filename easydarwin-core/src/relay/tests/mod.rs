@@ -6,6 +6,7 @@ mod oracle;
 mod pacing;
 mod rig;
 mod ring;
+mod spread;
 mod start_stop;
 mod swap;
 mod tap;
