@@ -6,6 +6,9 @@ pub mod rtp;
 pub mod rtsp;
 
 pub mod client;
+#[cfg(feature = "tls")]
+pub mod tls;
+mod wire;
 
 #[cfg(feature = "cli")]
 pub mod cli;

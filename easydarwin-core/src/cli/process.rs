@@ -53,6 +53,13 @@ pub fn shutdown_signal() -> std::io::Result<impl Future<Output = ()> + Send> {
     })
 }
 
+/// SIGHUP, which from now on no longer ends the process: read again what may have changed.
+#[cfg(unix)]
+pub(super) fn hangups() -> std::io::Result<tokio::signal::unix::Signal> {
+    use tokio::signal::unix::{SignalKind, signal};
+    signal(SignalKind::hangup())
+}
+
 /// Resolves when the process is asked to end (Ctrl-C).
 ///
 /// # Errors

@@ -1,6 +1,6 @@
 use std::future::Future;
 use std::io::{self, Write as _};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -21,6 +21,7 @@ use crate::registry::{
     random_bytes,
 };
 use crate::server::{Limits, MediaServer, NodeAgent, NodeConfig, ServerError, ServerHandle};
+use crate::tls::{TlsConfig, TlsError};
 
 /// Why the program ended with an error.
 #[derive(Debug, Error)]
@@ -52,6 +53,12 @@ pub enum RunError {
     /// See [`UsersFileError`].
     #[error(transparent)]
     Users(#[from] UsersFileError),
+    /// A certificate without key, a key without certificate, or an address for TLS without both.
+    #[error("TLS needs both --tls-cert and --tls-key")]
+    TlsPair,
+    /// See [`TlsError`].
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// See [`ServerError`].
     #[error(transparent)]
     Server(#[from] ServerError),
@@ -104,15 +111,38 @@ async fn serve(settings: Settings) -> Result<(), RunError> {
     let node = Node::build(settings).await?;
     let handle = node.handle();
     let mut ready = format!("easydarwin ready: rtsp={}", handle.rtsp_addr());
+    if let Some(rtsps) = handle.rtsps_addr() {
+        ready.push_str(&format!(" rtsps={rtsps}"));
+    }
     if let Some(http) = handle.http_addr() {
         ready.push_str(&format!(" http={http}"));
     }
     writeln!(io::stdout(), "{ready}")?;
     let stopped = async {
+        #[cfg(unix)]
+        if handle.tls_stats().is_some() {
+            match super::process::hangups() {
+                Ok(hangups) => {
+                    tokio::spawn(reload_at(hangups, handle.clone()));
+                }
+                Err(error) => tracing::warn!(%error, "SIGHUP will not reload the certificate"),
+            }
+        }
         shutdown.await;
         tracing::info!("asked to end");
     };
     node.run(stopped).await
+}
+
+/// Reads the certificate anew whenever the process is told to.
+#[cfg(unix)]
+async fn reload_at(mut hangups: tokio::signal::unix::Signal, handle: ServerHandle) {
+    while hangups.recv().await.is_some() {
+        match handle.reload_certificates() {
+            Ok(()) => tracing::info!("TLS certificate read anew"),
+            Err(error) => tracing::error!(%error, "TLS certificate stays as it was"),
+        }
+    }
 }
 
 /// A media server with its link to the CMS, if it has one: what the settings describe.
@@ -175,7 +205,7 @@ impl Node {
         let mut http = HttpConfig::default();
         let keys = settings.api_key.iter().flatten();
         http.api_tokens = keys.map(|key| key.0.as_str().into()).collect();
-        let everywhere = |port| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+        let tls = tls_of(&settings)?;
         let mut builder = MediaServer::builder()
             .rtsp(settings.rtsp.unwrap_or(everywhere(DEFAULT_RTSP_PORT)))
             .http(settings.http.unwrap_or(everywhere(DEFAULT_HTTP_PORT)))
@@ -184,6 +214,12 @@ impl Node {
             .relay(settings.relay())
             .auth(auth)
             .authorizer(authorizer);
+        if let Some(tls) = tls {
+            builder = match settings.rtsps {
+                Some(address) => builder.rtsps(address, tls),
+                None => builder.tls(tls),
+            };
+        }
         if let Some(range) = settings.udp_ports {
             builder = builder.udp_ports(range.0);
         }
@@ -217,6 +253,23 @@ impl Node {
             let _ = link.await;
         }
         Ok(result?)
+    }
+}
+
+fn tls_of(settings: &Settings) -> Result<Option<TlsConfig>, RunError> {
+    match (&settings.tls_cert, &settings.tls_key, settings.rtsps) {
+        (Some(certificate), Some(key), _) => Ok(Some(TlsConfig::from_pem_files(certificate, key)?)),
+        (None, None, None) => Ok(None),
+        _ => Err(RunError::TlsPair),
+    }
+}
+
+/// All addresses of this machine: IPv6 takes IPv4 too, where the kernel has it.
+fn everywhere(port: u16) -> SocketAddr {
+    let v6 = socket2::Socket::new(socket2::Domain::IPV6, socket2::Type::STREAM, None);
+    match v6 {
+        Ok(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)),
+        Err(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)),
     }
 }
 

@@ -26,11 +26,25 @@ pub const DEFAULT_HTTP_PORT: u16 = 10080;
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 #[non_exhaustive]
 pub struct Settings {
-    /// Address and port for RTSP [default: 0.0.0.0:10554]
+    /// Address and port for RTSP [default: [::]:10554, IPv4 and IPv6]
     #[arg(long, value_name = "ADDR", env = "EASYDARWIN_RTSP")]
     pub rtsp: Option<SocketAddr>,
 
-    /// Address and port for HLS, WebSocket and the API [default: 0.0.0.0:10080]
+    /// Address and port for RTSP over TLS alone; needs --tls-cert and --tls-key
+    #[arg(long, value_name = "ADDR", env = "EASYDARWIN_RTSPS")]
+    pub rtsps: Option<SocketAddr>,
+
+    /// Certificate chain for TLS, a PEM file; with it the port for RTSP takes TLS, too
+    ///
+    /// Read anew when it changes, and at SIGHUP; sessions go on.
+    #[arg(long, value_name = "FILE", env = "EASYDARWIN_TLS_CERT")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// Private key of the certificate, a PEM file
+    #[arg(long, value_name = "FILE", env = "EASYDARWIN_TLS_KEY")]
+    pub tls_key: Option<PathBuf>,
+
+    /// Address and port for HLS, WebSocket and the API [default: [::]:10080, IPv4 and IPv6]
     #[arg(long, value_name = "ADDR", env = "EASYDARWIN_HTTP")]
     pub http: Option<SocketAddr>,
 
@@ -239,6 +253,9 @@ impl Settings {
         };
         Self {
             rtsp: self.rtsp.or(file.rtsp),
+            rtsps: self.rtsps.or(file.rtsps),
+            tls_cert: self.tls_cert.or(file.tls_cert),
+            tls_key: self.tls_key.or(file.tls_key),
             http: self.http.or(file.http),
             advertise: self.advertise.or(file.advertise),
             anonymous: self.anonymous.or(file.anonymous),

@@ -12,11 +12,14 @@ use tokio::time::timeout;
 
 use crate::rtsp::{ClientEvent, ClientSession, ClientStep, ClientUrl, Login, Method};
 
+#[cfg(feature = "tunnel")]
+use super::ClientTransport;
 use super::random::random;
+#[cfg(feature = "tunnel")]
+use super::tunnel::Tunnel;
+use super::wire::{Wire, secure};
 use super::{ClientError, ClientOptions};
 
-/// Taken from the socket at once.
-const READ: usize = 64 * 1024;
 /// Packets kept that came before the answer to PLAY; further ones are dropped.
 const MAX_EARLY: usize = 1024;
 
@@ -24,7 +27,7 @@ const MAX_EARLY: usize = 1024;
 /// was read stays in `input`, what is to be written in `output`.
 #[derive(Debug)]
 pub(super) struct Connection {
-    stream: TcpStream,
+    wire: Wire,
     pub(super) session: ClientSession,
     pub(super) peer: SocketAddr,
     pub(super) local: SocketAddr,
@@ -59,13 +62,16 @@ impl Connection {
         options: &ClientOptions,
     ) -> Result<Self, ClientError> {
         let host = format!("{}:{}", url.host(), url.port());
-        let stream = timeout(options.connect_timeout, connect(url, &host))
-            .await
-            .map_err(|_| ClientError::ConnectTimeout {
-                host: host.clone(),
-                after: options.connect_timeout,
-            })??;
-        stream.set_nodelay(true)?;
+        let mut input = BytesMut::new();
+        let (wire, peer, local) = timeout(
+            options.connect_timeout,
+            connect(url, &host, options, &mut input),
+        )
+        .await
+        .map_err(|_| ClientError::ConnectTimeout {
+            host: host.clone(),
+            after: options.connect_timeout,
+        })??;
         let mut session = ClientSession::new(
             url,
             login,
@@ -73,13 +79,13 @@ impl Connection {
             options.user_agent.as_str(),
             options.limits.clone(),
         );
-        session.allow_basic(options.plain_basic);
+        session.allow_basic(options.plain_basic || wire.is_secure());
         Ok(Self {
-            peer: stream.peer_addr()?,
-            local: stream.local_addr()?,
-            stream,
+            peer,
+            local,
+            wire,
             session,
-            input: BytesMut::new(),
+            input,
             output: BytesMut::new(),
             early: VecDeque::new(),
             stalled: None,
@@ -177,11 +183,10 @@ impl Connection {
 
     /// Reads what is there, at most one buffer.
     pub(super) fn fill(&mut self) -> Result<Fill, ClientError> {
-        self.input.reserve(READ);
-        match self.stream.try_read_buf(&mut self.input) {
-            Ok(0) => Ok(Fill::End),
-            Ok(_) => Ok(Fill::Some),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Fill::Nothing),
+        match self.wire.try_read(&mut self.input) {
+            Ok(Some(0)) => Ok(Fill::End),
+            Ok(Some(_)) => Ok(Fill::Some),
+            Ok(None) => Ok(Fill::Nothing),
             Err(error) => Err(broken(error)),
         }
     }
@@ -196,7 +201,7 @@ impl Connection {
         self.write_some()?;
         let mut rest = bytes;
         while self.output.is_empty() && !rest.is_empty() {
-            match self.stream.try_write(rest) {
+            match self.wire.try_write(rest) {
                 Ok(written) => rest = rest.get(written..).unwrap_or_default(),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => return Err(broken(error)),
@@ -211,24 +216,33 @@ impl Connection {
         self.session.handle_timeout(Instant::now());
         self.take_output();
         while !self.output.is_empty() {
-            match self.stream.try_write(&self.output) {
+            match self.wire.try_write(&self.output) {
                 Ok(written) => {
                     self.output.advance(written);
                     self.stalled = None;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    let since = *self.stalled.get_or_insert_with(Instant::now);
-                    if since.elapsed() >= self.stall_timeout {
-                        return Err(ClientError::Stalled {
-                            after: self.stall_timeout,
-                        });
-                    }
-                    return Ok(false);
+                    return self.blocked();
                 }
                 Err(error) => return Err(broken(error)),
             }
         }
+        if !self.wire.flush().map_err(broken)? {
+            return self.blocked();
+        }
+        self.stalled = None;
         Ok(true)
+    }
+
+    /// The peer takes nothing now: false, until that was so for too long.
+    fn blocked(&mut self) -> Result<bool, ClientError> {
+        let since = *self.stalled.get_or_insert_with(Instant::now);
+        if since.elapsed() >= self.stall_timeout {
+            return Err(ClientError::Stalled {
+                after: self.stall_timeout,
+            });
+        }
+        Ok(false)
     }
 
     fn take_output(&mut self) {
@@ -249,8 +263,9 @@ impl Connection {
         }
         let mut sleep = pin!(tokio::time::sleep_until(until.into()));
         poll_fn(|cx| {
-            let ready = self.stream.poll_read_ready(cx).is_ready()
-                || (!self.output.is_empty() && self.stream.poll_write_ready(cx).is_ready())
+            let writes = !self.output.is_empty() || self.wire.has_left();
+            let ready = self.wire.poll_read_ready(cx).is_ready()
+                || (writes && self.wire.poll_write_ready(cx).is_ready())
                 || sockets.iter().any(|s| s.poll_recv_ready(cx).is_ready())
                 || sleep.as_mut().poll(cx).is_ready();
             if ready {
@@ -281,7 +296,39 @@ impl Connection {
     }
 }
 
-async fn connect(url: &ClientUrl, host: &str) -> Result<TcpStream, ClientError> {
+/// Connects, with TLS and as a tunnel if that is asked for. Returns the addresses of both sides,
+/// too.
+async fn connect(
+    url: &ClientUrl,
+    host: &str,
+    options: &ClientOptions,
+    input: &mut BytesMut,
+) -> Result<(Wire, SocketAddr, SocketAddr), ClientError> {
+    let socket = connect_tcp(url, host).await?;
+    socket.set_nodelay(true)?;
+    let (peer, local) = (socket.peer_addr()?, socket.local_addr()?);
+    let channel = secure(socket, url, options).await?;
+    #[cfg(feature = "tunnel")]
+    if options.transport == ClientTransport::Tunnel {
+        // The other half has to reach the same server, whatever else the name stands for.
+        let socket = connect_address(peer).await?;
+        socket.set_nodelay(true)?;
+        let post = secure(socket, url, options).await?;
+        let tunnel = Tunnel::open(channel, post, url, options, input).await?;
+        return Ok((Wire::Tunnel(Box::new(tunnel)), peer, local));
+    }
+    #[cfg(not(feature = "tunnel"))]
+    let _ = input;
+    Ok((Wire::Direct(channel), peer, local))
+}
+
+async fn connect_address(address: SocketAddr) -> Result<TcpStream, ClientError> {
+    TcpStream::connect(address)
+        .await
+        .map_err(|source| ClientError::Connect { address, source })
+}
+
+async fn connect_tcp(url: &ClientUrl, host: &str) -> Result<TcpStream, ClientError> {
     let resolve = |source| ClientError::Resolve {
         host: host.to_owned(),
         source,
@@ -291,9 +338,9 @@ async fn connect(url: &ClientUrl, host: &str) -> Result<TcpStream, ClientError> 
         .map_err(resolve)?;
     let mut failed = None;
     for address in addresses {
-        match TcpStream::connect(address).await {
+        match connect_address(address).await {
             Ok(stream) => return Ok(stream),
-            Err(source) => failed = Some(ClientError::Connect { address, source }),
+            Err(error) => failed = Some(error),
         }
     }
     Err(failed.unwrap_or_else(|| resolve(io::ErrorKind::NotFound.into())))

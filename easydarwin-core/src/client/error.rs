@@ -37,6 +37,23 @@ pub enum ClientError {
         /// What the system said.
         source: io::Error,
     },
+    /// No TLS session, or a certificate that is not believed.
+    #[error("no TLS with {host:?}: {source}; check its certificate and the client's trust")]
+    Tls {
+        /// The host asked for.
+        host: String,
+        /// What is wrong.
+        source: io::Error,
+    },
+    /// An `rtsps://` URL without TLS.
+    #[error("rtsps:// needs the feature `tls`, without which this program was built")]
+    NoTls,
+    /// The server opens no HTTP tunnel.
+    #[error("the server opens no HTTP tunnel: it answered with status {status} (0: no HTTP)")]
+    NoTunnel {
+        /// The status of HTTP.
+        status: u16,
+    },
     /// A datagram socket could not be made.
     #[error("cannot open a pair of UDP ports")]
     UdpPorts {

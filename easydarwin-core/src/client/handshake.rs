@@ -42,8 +42,8 @@ pub(super) async fn open(
         match connection.answer(first.method()).await? {
             ClientEvent::Redirected { location } => {
                 let next = ClientUrl::parse(&location)?;
-                if next.host() != url.host() {
-                    // Secrets are for the host they were given for.
+                if next.host() != url.host() || (url.is_secure() && !next.is_secure()) {
+                    // Secrets are for the host they were given for, as safe as they were given.
                     login = Login::FromUrl;
                 }
                 url = next;
@@ -64,7 +64,10 @@ pub(super) async fn set_up(
     transport: &mut ClientTransport,
     record: bool,
 ) -> Result<Path, ClientError> {
-    if *transport != ClientTransport::Tcp {
+    if matches!(
+        transport,
+        ClientTransport::Udp | ClientTransport::UdpThenTcp
+    ) {
         match set_up_udp(connection, control, record).await {
             Ok(path) => {
                 *transport = match path {

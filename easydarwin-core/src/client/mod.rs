@@ -32,7 +32,10 @@ mod publisher;
 mod random;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "tunnel")]
+mod tunnel;
 mod udp;
+mod wire;
 
 pub use crate::rtsp::Login;
 pub use error::ClientError;

@@ -23,6 +23,9 @@ pub struct ClientOptions {
     pub silence_timeout: Duration,
     /// The `User-Agent` header.
     pub user_agent: String,
+    /// Whom `rtsps://` believes. Default: [`TlsTrust::public`](crate::tls::TlsTrust::public).
+    #[cfg(feature = "tls")]
+    pub tls: Option<crate::tls::TlsTrust>,
     /// Limits for what the server sends.
     pub limits: Limits,
 }
@@ -38,6 +41,9 @@ pub enum ClientTransport {
     Udp,
     /// Datagrams; TCP if the server refuses them with 461.
     UdpThenTcp,
+    /// Interleaved into RTSP over two HTTP connections, to get through proxies.
+    #[cfg(feature = "tunnel")]
+    Tunnel,
 }
 
 impl Default for ClientOptions {
@@ -51,6 +57,8 @@ impl Default for ClientOptions {
             stall_timeout: Duration::from_secs(10),
             silence_timeout: Duration::from_secs(10),
             user_agent: concat!("EasyDarwin/", env!("CARGO_PKG_VERSION")).to_owned(),
+            #[cfg(feature = "tls")]
+            tls: None,
             limits: Limits::default(),
         }
     }

@@ -92,7 +92,10 @@ fn peer(parts: &Parts) -> SocketAddr {
     parts
         .extensions
         .get::<ConnectInfo<SocketAddr>>()
-        .map_or_else(|| (Ipv4Addr::UNSPECIFIED, 0).into(), |info| info.0)
+        .map_or_else(
+            || (Ipv4Addr::UNSPECIFIED, 0).into(),
+            |ConnectInfo(peer)| SocketAddr::new(peer.ip().to_canonical(), peer.port()),
+        )
 }
 
 /// The origin of a page of another host, if one makes this request and is not in the list.

@@ -52,6 +52,7 @@ pub(crate) use query::QueryError;
 pub use reader::{
     PreparedReader, ReaderHandle, ReaderOptions, RtpInfo, StoppedReader, TrackChannels,
 };
+pub(crate) use sink::limit_unsent;
 pub use sink::{Sink, TcpSink};
 pub use start::{Start, StartError};
 pub use stats::{HubInfo, LeftReader, ReaderEnds, ReaderInfo, StreamInfo, TrackInfo};

@@ -64,15 +64,20 @@ impl Sink for TcpSink {
     }
 
     fn limit_unsent(&mut self, bytes: u32) {
-        let socket = socket2::SockRef::from(&*self.stream);
-        if let Err(error) = socket.set_tcp_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY not set");
-        }
-        #[cfg(target_os = "linux")]
-        if let Err(error) = socket.set_tcp_notsent_lowat(bytes) {
-            tracing::debug!(%error, "TCP_NOTSENT_LOWAT not set");
-        }
-        #[cfg(not(target_os = "linux"))]
-        let _ = bytes;
+        limit_unsent(&self.stream, bytes);
     }
+}
+
+/// [`Sink::limit_unsent`] for a socket.
+pub(crate) fn limit_unsent(socket: &TcpStream, bytes: u32) {
+    let socket = socket2::SockRef::from(socket);
+    if let Err(error) = socket.set_tcp_nodelay(true) {
+        tracing::debug!(%error, "TCP_NODELAY not set");
+    }
+    #[cfg(target_os = "linux")]
+    if let Err(error) = socket.set_tcp_notsent_lowat(bytes) {
+        tracing::debug!(%error, "TCP_NOTSENT_LOWAT not set");
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = bytes;
 }

@@ -21,6 +21,10 @@ pub struct MediaServerBuilder {
     pub(super) relay: RelayConfig,
     pub(super) filters: Option<Box<dyn FilterSource>>,
     pub(super) limits: Limits,
+    #[cfg(feature = "tls")]
+    pub(super) tls: Option<crate::tls::TlsConfig>,
+    #[cfg(feature = "tls")]
+    pub(super) rtsps: Option<SocketAddr>,
     #[cfg(feature = "http")]
     pub(super) http: Option<SocketAddr>,
     #[cfg(feature = "http")]
@@ -41,6 +45,10 @@ impl MediaServerBuilder {
             relay: RelayConfig::default(),
             filters: None,
             limits: Limits::default(),
+            #[cfg(feature = "tls")]
+            tls: None,
+            #[cfg(feature = "tls")]
+            rtsps: None,
             #[cfg(feature = "http")]
             http: None,
             #[cfg(feature = "http")]
@@ -52,6 +60,23 @@ impl MediaServerBuilder {
     #[must_use]
     pub fn rtsp(mut self, address: SocketAddr) -> Self {
         self.rtsp = address;
+        self
+    }
+
+    /// Where to listen for RTSP over TLS alone, and what to show there. The port for RTSP takes TLS
+    /// too then.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn rtsps(mut self, address: SocketAddr, config: crate::tls::TlsConfig) -> Self {
+        self.rtsps = Some(address);
+        self.tls(config)
+    }
+
+    /// Takes TLS on the port for RTSP: the first byte tells which it is.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(mut self, config: crate::tls::TlsConfig) -> Self {
+        self.tls = Some(config);
         self
     }
 

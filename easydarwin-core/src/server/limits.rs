@@ -14,6 +14,8 @@ pub struct Limits {
     pub connections: usize,
     /// RTSP connections from one address (many cameras may share one behind a NAT).
     pub connections_per_address: usize,
+    /// HTTP tunnels whose second half has not come yet; further ones are refused.
+    pub waiting_tunnels: usize,
     /// How long a peer may take to read an answer.
     pub write: Duration,
     /// How long a viewer waits for a stream that has to be started.
@@ -31,6 +33,7 @@ impl Default for Limits {
         Self {
             connections: 20_000,
             connections_per_address: 5_000,
+            waiting_tunnels: 256,
             write: Duration::from_secs(10),
             demand: Duration::from_secs(10),
             shutdown: Duration::from_secs(5),

@@ -1,6 +1,6 @@
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,9 @@ use super::backoff::Backoff;
 use super::limits::Admission;
 use super::shared::{Gate, Shared, canonical};
 use super::udp::PortPool;
+#[cfg(feature = "tls")]
+use super::wire::TlsDoor;
+use super::wire::{Door, Tunnels};
 use super::{BackoffStats, Lookup, MediaServerBuilder, ServerError, ServerEvent, connection};
 use crate::registry::random_bytes;
 use crate::relay::{Hub, UdpSockets};
@@ -48,6 +51,8 @@ const EVENT_BACKLOG: usize = 1024;
 pub struct MediaServer {
     shared: Arc<Shared>,
     listener: TcpListener,
+    #[cfg(feature = "tls")]
+    rtsps: Option<TcpListener>,
     #[cfg(feature = "http")]
     http: Option<HttpSide>,
 }
@@ -73,6 +78,14 @@ impl MediaServer {
 
     pub(super) async fn bind(parts: MediaServerBuilder, hub: Hub) -> Result<Self, ServerError> {
         let (listener, rtsp) = listen(parts.rtsp, "RTSP")?;
+        #[cfg(feature = "tls")]
+        let (rtsps, rtsps_addr) = match parts.rtsps {
+            None => (None, None),
+            Some(address) => {
+                let (listener, address) = listen(address, "RTSPS")?;
+                (Some(listener), Some(address))
+            }
+        };
         #[cfg(feature = "http")]
         let (http, http_addr) = match parts.http {
             None => (None, None),
@@ -104,6 +117,11 @@ impl MediaServer {
                 parts.limits.connections,
                 parts.limits.connections_per_address,
             ),
+            tunnels: Tunnels::new(parts.limits.waiting_tunnels),
+            #[cfg(feature = "tls")]
+            tls: parts.tls.map(|config| Arc::new(TlsDoor::new(config))),
+            #[cfg(feature = "tls")]
+            rtsps_addr,
             ports: PortPool::new(parts.udp_ports, parts.limits.udp_receive_buffer),
             limits: parts.limits,
             rtsp: Arc::new(parts.rtsp_config),
@@ -114,6 +132,8 @@ impl MediaServer {
         Ok(Self {
             shared,
             listener,
+            #[cfg(feature = "tls")]
+            rtsps,
             #[cfg(feature = "http")]
             http,
         })
@@ -158,10 +178,27 @@ impl MediaServer {
         if let Some(side) = self.http {
             serve_http(side, &shared);
         }
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &shared.tls {
+            let watch = tls.clone().watch();
+            shared
+                .tasks
+                .spawn(shared.cancel.clone().run_until_cancelled_owned(watch));
+        }
+        #[cfg(feature = "tls")]
+        if let Some(rtsps) = self.rtsps {
+            let accepting = {
+                let shared = shared.clone();
+                async move { accept_all(&rtsps, &shared, Door::Rtsps).await }
+            };
+            shared
+                .tasks
+                .spawn(shared.cancel.clone().run_until_cancelled_owned(accepting));
+        }
         tokio::select! {
             () = shutdown => {}
             () = shared.cancel.cancelled() => {}
-            () = accept_all(&listener, &shared) => {}
+            () = accept_all(&listener, &shared, Door::Rtsp) => {}
         }
         drop(listener);
         shared.hub.shutdown();
@@ -184,6 +221,31 @@ impl ServerHandle {
     /// Where RTSP is served.
     pub fn rtsp_addr(&self) -> SocketAddr {
         self.shared.rtsp_addr
+    }
+
+    /// Where RTSP over TLS alone is served, if it is.
+    #[cfg(feature = "tls")]
+    pub fn rtsps_addr(&self) -> Option<SocketAddr> {
+        self.shared.rtsps_addr
+    }
+
+    /// What TLS has done, if it is served.
+    #[cfg(feature = "tls")]
+    pub fn tls_stats(&self) -> Option<super::TlsStats> {
+        self.shared.tls.as_ref().map(|tls| tls.stats())
+    }
+
+    /// Reads the certificate and key files again; sessions go on as they are.
+    ///
+    /// # Errors
+    /// [`TlsError`](crate::tls::TlsError) names the file that cannot be used; the certificate stays
+    /// what it was.
+    #[cfg(feature = "tls")]
+    pub fn reload_certificates(&self) -> Result<(), crate::tls::TlsError> {
+        self.shared
+            .tls
+            .as_ref()
+            .map_or(Ok(()), |tls| tls.config.reload())
     }
 
     /// Where HTTP is served, if it is.
@@ -236,6 +298,10 @@ fn listen(
         // A restart must not wait for connections of the run before to time out.
         #[cfg(unix)]
         socket.set_reuseaddr(true)?;
+        if address.ip() == Ipv6Addr::UNSPECIFIED {
+            // All addresses are those of IPv4, too, whatever the system's default is.
+            SockRef::from(&socket).set_only_v6(false)?;
+        }
         socket.bind(address)?;
         let listener = socket.listen(BACKLOG)?;
         let local = listener.local_addr()?;
@@ -248,10 +314,10 @@ fn listen(
     })
 }
 
-async fn accept_all(listener: &TcpListener, shared: &Arc<Shared>) {
+async fn accept_all(listener: &TcpListener, shared: &Arc<Shared>, door: Door) {
     loop {
         match listener.accept().await {
-            Ok((socket, peer)) => accept(socket, canonical(peer), shared),
+            Ok((socket, peer)) => accept(socket, canonical(peer), shared, door),
             // The peer gave up before we came to it.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
@@ -262,7 +328,7 @@ async fn accept_all(listener: &TcpListener, shared: &Arc<Shared>) {
     }
 }
 
-fn accept(socket: TcpStream, peer: SocketAddr, shared: &Arc<Shared>) {
+fn accept(socket: TcpStream, peer: SocketAddr, shared: &Arc<Shared>, door: Door) {
     let Some(admitted) = shared.admission.admit(peer.ip()) else {
         tracing::debug!(%peer, "connection refused: too many are open");
         return;
@@ -271,10 +337,13 @@ fn accept(socket: TcpStream, peer: SocketAddr, shared: &Arc<Shared>) {
         tracing::debug!(%peer, %error, "TCP_NODELAY not set");
     }
     let shared_with_task = shared.clone();
-    shared.tasks.spawn(async move {
-        connection::serve(shared_with_task, socket, peer, false).await;
-        drop(admitted);
-    });
+    shared.tasks.spawn(connection::serve(
+        shared_with_task,
+        socket,
+        peer,
+        door,
+        admitted,
+    ));
 }
 
 async fn forward_events(

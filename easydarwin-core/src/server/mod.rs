@@ -19,6 +19,7 @@ mod node;
 mod rights;
 mod shared;
 mod udp;
+mod wire;
 
 #[cfg(feature = "http")]
 pub(crate) use backoff::Backoff;
@@ -31,3 +32,5 @@ pub use limits::Limits;
 pub use lookup::{Lookup, LookupError};
 pub use media_server::{MediaServer, ServerHandle};
 pub use node::{NodeAgent, NodeConfig};
+#[cfg(feature = "tls")]
+pub use wire::TlsStats;

@@ -9,6 +9,9 @@ use tokio_util::task::TaskTracker;
 use super::backoff::Backoff;
 use super::limits::Admission;
 use super::udp::PortPool;
+#[cfg(feature = "tls")]
+use super::wire::TlsDoor;
+use super::wire::Tunnels;
 use super::{Limits, Lookup, ServerEvent};
 use crate::registry::{Accepts, AccessRequest, Authorizer, Denied, Principal};
 use crate::relay::{Hub, UdpSockets};
@@ -27,6 +30,12 @@ pub(super) struct Shared {
     pub(super) limits: Limits,
     pub(super) rtsp: Arc<rtsp::ServerConfig>,
     pub(super) admission: Arc<Admission>,
+    /// Tunnels that are being opened or are open.
+    pub(super) tunnels: Arc<Tunnels>,
+    #[cfg(feature = "tls")]
+    pub(super) tls: Option<Arc<TlsDoor>>,
+    #[cfg(feature = "tls")]
+    pub(super) rtsps_addr: Option<SocketAddr>,
     /// For publishers.
     pub(super) ports: PortPool,
     /// For players.

@@ -19,3 +19,8 @@ mod publish;
 mod start;
 mod support;
 mod swap;
+#[cfg(feature = "tls")]
+mod tls;
+mod tunnel;
+mod v6;
+mod websocket;

@@ -6,10 +6,13 @@ use crate::rtsp::uri::decode;
 
 /// The port of `rtsp:` URLs without one.
 const DEFAULT_PORT: u16 = 554;
+/// The port of `rtsps:` URLs without one (RFC 7826, 22.14).
+const DEFAULT_TLS_PORT: u16 = 322;
 
 /// A URL to connect to. `Debug` and `Display` never show its password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ClientUrl {
+    secure: bool,
     host: String,
     port: u16,
     request: String,
@@ -21,7 +24,7 @@ pub struct ClientUrl {
 #[non_exhaustive]
 pub enum ClientUrlError {
     /// Another scheme.
-    #[error("its scheme is not rtsp")]
+    #[error("its scheme is neither rtsp nor rtsps")]
     Scheme,
     /// No host.
     #[error("it has no host")]
@@ -35,7 +38,7 @@ pub enum ClientUrlError {
 }
 
 impl ClientUrl {
-    /// Reads `rtsp://[user[:password]@]host[:port][/path][?query]`.
+    /// Reads `rtsp[s]://[user[:password]@]host[:port][/path][?query]`.
     ///
     /// # Errors
     /// [`ClientUrlError`] says what is wrong.
@@ -45,9 +48,13 @@ impl ClientUrl {
             return Err(ClientUrlError::Forbidden);
         }
         let (scheme, rest) = text.split_once("://").ok_or(ClientUrlError::Scheme)?;
-        if !scheme.eq_ignore_ascii_case("rtsp") {
+        let (scheme, secure, default_port) = if scheme.eq_ignore_ascii_case("rtsp") {
+            ("rtsp", false, DEFAULT_PORT)
+        } else if scheme.eq_ignore_ascii_case("rtsps") {
+            ("rtsps", true, DEFAULT_TLS_PORT)
+        } else {
             return Err(ClientUrlError::Scheme);
-        }
+        };
         let end = rest.find(['/', '?']).unwrap_or(rest.len());
         let (authority, path) = rest.split_at_checked(end).ok_or(ClientUrlError::Host)?;
         // Passwords of cameras hold `@` often enough.
@@ -55,7 +62,7 @@ impl ClientUrl {
             Some((user, address)) => (Some(user), address),
             None => (None, authority),
         };
-        let (host, port) = split_port(address)?;
+        let (host, port) = split_port(address, default_port)?;
         if host.is_empty() {
             return Err(ClientUrlError::Host);
         }
@@ -64,11 +71,17 @@ impl ClientUrl {
             (decode(user).into_owned(), decode(password).into_owned())
         });
         Ok(Self {
+            secure,
             host: host.trim_matches(['[', ']']).to_owned(),
             port,
-            request: format!("rtsp://{address}{path}"),
+            request: format!("{scheme}://{address}{path}"),
             user,
         })
+    }
+
+    /// Whether it is `rtsps:`, RTSP over TLS.
+    pub fn is_secure(&self) -> bool {
+        self.secure
     }
 
     /// Host name or address, without brackets.
@@ -86,6 +99,25 @@ impl ClientUrl {
         &self.request
     }
 
+    /// Host and port as they were written.
+    #[cfg(feature = "tunnel")]
+    pub(crate) fn authority(&self) -> &str {
+        let (_, rest) = self.request.split_once("://").unwrap_or_default();
+        let end = rest.find(['/', '?']).unwrap_or(rest.len());
+        rest.get(..end).unwrap_or_default()
+    }
+
+    /// Path and query as they were written, at least a slash.
+    #[cfg(feature = "tunnel")]
+    pub(crate) fn path(&self) -> String {
+        let (_, rest) = self.request.split_once("://").unwrap_or_default();
+        match rest.find(['/', '?']).and_then(|at| rest.get(at..)) {
+            Some(path) if path.starts_with('/') => path.to_owned(),
+            Some(query) => format!("/{query}"),
+            None => "/".to_owned(),
+        }
+    }
+
     /// User and password, percent-decoded.
     pub fn user(&self) -> Option<(&str, &str)> {
         let (user, password) = self.user.as_ref()?;
@@ -93,13 +125,13 @@ impl ClientUrl {
     }
 }
 
-fn split_port(address: &str) -> Result<(&str, u16), ClientUrlError> {
+fn split_port(address: &str, default_port: u16) -> Result<(&str, u16), ClientUrlError> {
     let behind_brackets = address.rfind(']').map_or(0, |at| at + 1);
     let has_port = address
         .get(behind_brackets..)
         .is_some_and(|rest| rest.contains(':'));
     match address.rsplit_once(':').filter(|_| has_port) {
-        None => Ok((address, DEFAULT_PORT)),
+        None => Ok((address, default_port)),
         Some((host, port)) => match port.parse() {
             Ok(0) | Err(_) => Err(ClientUrlError::Port),
             Ok(port) => Ok((host, port)),
@@ -145,6 +177,8 @@ mod tests {
                 Some(("admin", "")),
             ),
             ("rtsp://h?x=a@b", "h", 554, "rtsp://h?x=a@b", None),
+            ("RTSPS://h/a", "h", 322, "rtsps://h/a", None),
+            ("rtsps://[::1]:9/a", "::1", 9, "rtsps://[::1]:9/a", None),
         ] {
             let url = ClientUrl::parse(text).unwrap();
             assert_eq!(

@@ -8,16 +8,14 @@ mod replies;
 mod requests;
 
 use std::cell::RefCell;
-use std::io::{self, Read};
+use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use socket2::SockRef;
 use thiserror::Error;
-use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 use tokio_util::sync::WaitForCancellationFutureOwned;
@@ -26,7 +24,9 @@ use self::player::Player;
 use self::rarely::Rarely;
 use self::recorder::Recorder;
 use self::requests::{Admission, Decision, Job};
+use super::limits::Admitted;
 use super::shared::{Shared, canonical};
+use super::wire::{self, Door, Opened, Readable, Wire};
 use crate::relay::{EndReason, ReaderEnd, ReaderHandle};
 use crate::rtsp::auth::Via;
 use crate::rtsp::{CloseReason, RequestId, ServerConnection, Step};
@@ -46,9 +46,14 @@ thread_local! {
     static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH]);
 }
 
-/// Serves one accepted connection until it ends. `secure`: what is read and written is encrypted
-/// on its way.
-pub(super) async fn serve(shared: Arc<Shared>, socket: TcpStream, peer: SocketAddr, secure: bool) {
+/// Serves one accepted connection until it ends.
+pub(super) async fn serve(
+    shared: Arc<Shared>,
+    socket: TcpStream,
+    peer: SocketAddr,
+    door: Door,
+    admitted: Admitted,
+) {
     let Ok(local) = socket.local_addr() else {
         return;
     };
@@ -57,19 +62,36 @@ pub(super) async fn serve(shared: Arc<Shared>, socket: TcpStream, peer: SocketAd
         tracing::error!("the system gives no random numbers; connection refused");
         return;
     };
+    let opened = tokio::select! {
+        opened = wire::open(&shared, socket, peer, door, admitted) => opened,
+        () = shared.cancel.cancelled() => return,
+    };
+    let Opened {
+        wire,
+        early,
+        admitted,
+    } = match opened {
+        Ok(Some(opened)) => opened,
+        Ok(None) => return,
+        Err(reason) => {
+            tracing::debug!(%peer, %reason, "connection ends before it began");
+            return;
+        }
+    };
     let now = Instant::now();
     let mut connection = Connection {
         rtsp: ServerConnection::new(shared.rtsp.clone(), session_id, local, now),
         cancelled: Box::pin(shared.cancel.clone().cancelled_owned()),
         shared,
-        socket: Arc::new(socket),
         via: Via {
             peer: peer.ip(),
-            secure,
+            secure: wire.is_secure(),
         },
+        label: format!("{} {peer}", wire.scheme()).into(),
+        wire,
+        readable: Readable::default(),
         peer,
         local,
-        label: format!("rtsp {peer}").into(),
         unread: Vec::new(),
         media: Media::None,
         admitted: None,
@@ -77,13 +99,18 @@ pub(super) async fn serve(shared: Arc<Shared>, socket: TcpStream, peer: SocketAd
         stopping: None,
         rarely: Rarely::new(),
     };
-    let end = connection.run().await;
+    let end = match connection.take_input(&early, now) {
+        Ok(()) => connection.run().await,
+        Err(end) => end,
+    };
     connection.finish(end).await;
+    drop(admitted);
 }
 
 struct Connection {
     shared: Arc<Shared>,
-    socket: Arc<TcpStream>,
+    wire: Wire,
+    readable: Readable,
     peer: SocketAddr,
     via: Via,
     local: SocketAddr,
@@ -179,7 +206,8 @@ impl Connection {
 
     fn poll_wake(&mut self, cx: &mut Context<'_>, timer: Pin<&mut Sleep>) -> Poll<Wake> {
         let Self {
-            socket,
+            wire,
+            readable,
             media,
             job,
             cancelled,
@@ -203,7 +231,7 @@ impl Connection {
         if rare.is_ready() {
             return rare;
         }
-        socket.poll_read_ready(cx).map(Wake::Readable)
+        readable.poll(wire, cx).map(Wake::Readable)
     }
 
     fn deadline(&self) -> Instant {
@@ -224,7 +252,7 @@ impl Connection {
                 if room.is_empty() {
                     return Err(End::Rtsp(CloseReason::TooManyWaiting));
                 }
-                let Some(count) = read_available(&self.socket, room).map_err(End::Io)? else {
+                let Some(count) = self.wire.try_read(room).map_err(End::Io)? else {
                     return Ok(());
                 };
                 if count == 0 {
@@ -329,7 +357,7 @@ impl Connection {
             }
         }
         if let Media::Play(player) = &mut self.media {
-            player.start(&self.socket, self.local);
+            player.start(&self.wire, self.local);
         }
         Ok(())
     }
@@ -337,10 +365,10 @@ impl Connection {
     async fn write(&mut self, mut bytes: &[u8]) -> Result<(), End> {
         let all = async {
             while !bytes.is_empty() {
-                match self.socket.try_write(bytes) {
+                match self.wire.try_write(bytes) {
                     Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                        self.socket.writable().await.map_err(End::Io)?;
+                        self.wire.writable().await.map_err(End::Io)?;
                     }
                     Err(error) => return Err(End::Io(error)),
                 }
@@ -403,42 +431,18 @@ impl Connection {
     /// Waits until the peer closes: with unread input in it, closing a socket resets it, and the
     /// peer may lose what we wrote last.
     async fn linger(&mut self) {
-        if SockRef::from(&*self.socket)
-            .shutdown(std::net::Shutdown::Write)
-            .is_err()
-        {
+        if self.wire.close().await.is_err() {
             return;
         }
         let mut left = LINGER_BYTES;
-        while left > 0 && self.socket.readable().await.is_ok() {
-            let count = BUFFER.with_borrow_mut(|buffer| self.socket.try_read(buffer));
+        while left > 0 && self.wire.readable().await.is_ok() {
+            let count = BUFFER.with_borrow_mut(|buffer| self.wire.try_read(buffer));
             match count {
-                Ok(0) => return,
-                Ok(count) => left = left.saturating_sub(count),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(_) => return,
+                Ok(None) => {}
+                Ok(Some(0)) | Err(_) => return,
+                Ok(Some(count)) => left = left.saturating_sub(count),
             }
         }
-    }
-}
-
-/// Reads what there is; `None`: nothing.
-///
-/// A read that leaves room has emptied the socket (epoll(7), question 9), so the readiness is
-/// cleared at once: the runtime would find that out by one more system call at each wake-up.
-fn read_available(socket: &TcpStream, room: &mut [u8]) -> io::Result<Option<usize>> {
-    let mut read = None;
-    let result = socket.try_io(Interest::READABLE, || {
-        let count = (&*SockRef::from(socket)).read(room)?;
-        read = Some(count);
-        if count > 0 && count < room.len() {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        Ok(())
-    });
-    match result {
-        Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
-        _ => Ok(read),
     }
 }
 

@@ -4,13 +4,13 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use futures::future::BoxFuture;
-use tokio::net::TcpStream;
 
 use crate::relay::{
     Asked, PreparedReader, ReaderEnd, ReaderHandle, ReaderOptions, Stream, TcpSink, TrackChannels,
     UdpSockets, UdpTarget, UdpTrack,
 };
 use crate::rtsp::{RtpInfo, TransportAnswer, TransportOffer};
+use crate::server::wire::{Wire, WireSink};
 
 /// Greatest RTP packet that fits a datagram on an Ethernet: 1 500 less IPv4 and UDP headers.
 const MAX_DATAGRAM: usize = 1472;
@@ -166,7 +166,7 @@ impl Player {
     }
 
     /// Starts media when PLAY was answered; the answer has been written.
-    pub(super) fn start(&mut self, socket: &Arc<TcpStream>, local: SocketAddr) {
+    pub(super) fn start(&mut self, wire: &Wire, local: SocketAddr) {
         match std::mem::replace(&mut self.phase, Phase::Waiting) {
             Phase::Starting(prepared) => {
                 let handle = match &self.transport {
@@ -175,7 +175,10 @@ impl Player {
                         source: Some(local.ip()),
                         tracks: tracks.clone().into(),
                     }),
-                    _ => prepared.start(TcpSink::new(socket.clone())),
+                    _ => match wire {
+                        Wire::Plain(socket) => prepared.start(TcpSink::new(socket.clone())),
+                        other => prepared.start(WireSink(other.clone())),
+                    },
                 };
                 self.phase = Phase::Playing {
                     ended: Box::pin(handle.ended()),

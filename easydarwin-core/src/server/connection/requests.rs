@@ -14,7 +14,7 @@ use crate::registry::{AccessRequest, Action, Principal, StreamPath};
 use crate::relay::{Asked, EndReason, Stream};
 use crate::rtsp::{
     Credentials, Method, Reply, RequestId, RequestUri, ServerEvent, SessionRole, SetupRequest,
-    Status,
+    Status, TransportOffer,
 };
 use crate::server::rights::{Question, Refusal};
 use crate::server::shared::Shared;
@@ -222,6 +222,7 @@ impl Connection {
             };
             self.media = Media::Play(Player::new(stream, admitted.asked));
         }
+        let offers = self.acceptable(&request.offers);
         let Media::Play(player) = &mut self.media else {
             return Reply::error(Status::WRONG_STATE);
         };
@@ -235,7 +236,7 @@ impl Connection {
             return Reply::error(Status::NOT_FOUND);
         };
         let sockets = &self.shared.player_sockets;
-        match player.set_up(track, &request.offers, self.peer, sockets) {
+        match player.set_up(track, &offers, self.peer, sockets) {
             None => Reply::error(Status::UNSUPPORTED_TRANSPORT),
             Some(transport) => Reply::Setup {
                 track,
@@ -259,6 +260,7 @@ impl Connection {
     }
 
     fn set_up_recorder(&mut self, request: &SetupRequest) -> Reply {
+        let offers = self.acceptable(&request.offers);
         let Media::Record(recorder) = &mut self.media else {
             return Reply::error(Status::WRONG_STATE);
         };
@@ -268,7 +270,7 @@ impl Connection {
         if !recorder.has_track(track) {
             return Reply::error(Status::NOT_FOUND);
         }
-        match recorder.set_up(track, &request.offers, self.local, &self.shared.ports) {
+        match recorder.set_up(track, &offers, self.local, &self.shared.ports) {
             None => Reply::error(Status::UNSUPPORTED_TRANSPORT),
             Some(transport) => Reply::Setup {
                 track,
@@ -276,6 +278,13 @@ impl Connection {
                 ssrc: None,
             },
         }
+    }
+
+    /// Offers that may be met: whoever asks over TLS does not want media in the clear beside it.
+    fn acceptable(&self, offers: &[TransportOffer]) -> Vec<TransportOffer> {
+        let secure = self.wire.is_secure();
+        let may = |offer: &&TransportOffer| !secure || matches!(offer, TransportOffer::Tcp { .. });
+        offers.iter().filter(may).cloned().collect()
     }
 
     fn publish(
