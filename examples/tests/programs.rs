@@ -9,7 +9,7 @@ use easydarwin_core::client::{ClientOptions, Player};
 use easydarwin_core::media::{AccessUnit, MediaKind};
 use easydarwin_core::rtsp::Status;
 use easydarwin_test_support::media::Clip;
-use easydarwin_test_support::peers::{Transport, ffmpeg_publish};
+use easydarwin_test_support::peers::{FFMPEG_PACKET, Transport, ffmpeg_publish};
 use easydarwin_test_support::process::{Process, Workdir, free_port};
 
 /// Programs end as soon as they are asked.
@@ -94,7 +94,13 @@ async fn publish_films_and_serves() {
 async fn filter_leaves_sound_out_and_tells_the_times() {
     let program = Program::start("filter");
     let url = program.url("house/1");
-    let mut ffmpeg = ffmpeg_publish(&program.workdir, Clip::Aac, &url, Transport::Tcp);
+    let mut ffmpeg = ffmpeg_publish(
+        &program.workdir,
+        Clip::Aac,
+        &url,
+        Transport::Tcp,
+        FFMPEG_PACKET,
+    );
     let (player, units) = play(&url, |units| {
         of(units, 0).count() >= 30 && of(units, 1).count() >= 30
     })
@@ -121,7 +127,13 @@ async fn filter_leaves_sound_out_and_tells_the_times() {
 async fn tap_counts_what_flows() {
     let mut program = Program::start("tap");
     let url = program.url("film/1");
-    let mut ffmpeg = ffmpeg_publish(&program.workdir, Clip::Aac, &url, Transport::Tcp);
+    let mut ffmpeg = ffmpeg_publish(
+        &program.workdir,
+        Clip::Aac,
+        &url,
+        Transport::Tcp,
+        FFMPEG_PACKET,
+    );
     let line = program.process.wait_line("access units", PLAY_WITHIN);
     assert!(
         line.starts_with("film/1: ") && line.ends_with(" 0 gaps"),

@@ -1,14 +1,17 @@
-//! TLS for RTSP: what a server shows ([`TlsConfig`]), whom a client believes ([`TlsTrust`]), and
-//! the session on a socket that both share.
+//! TLS for RTSP: what a server shows (`TlsConfig`), whom a client believes ([`TlsTrust`]), and the
+//! session on a socket that both share.
 //!
 //! The provider is *ring*, named explicitly; nothing process-wide is installed.
 
 mod error;
+mod pem;
+#[cfg(feature = "server")]
 mod server;
 mod stream;
 mod trust;
 
 pub use error::TlsError;
+#[cfg(feature = "server")]
 pub use server::TlsConfig;
 pub(crate) use stream::TlsStream;
 pub use trust::{SpkiPin, SpkiPinError, TlsTrust};

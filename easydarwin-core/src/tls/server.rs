@@ -5,11 +5,12 @@ use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 use rustls::ServerConfig;
+use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
+use super::pem::{read, read_certificates};
 use super::{TlsError, provider};
 
 /// What a server shows its clients; cheap to clone, clones share the certificate.
@@ -90,11 +91,11 @@ impl TlsConfig {
         self
     }
 
-    /// How often a running server looks whether the files have changed; `None`: never. Default
+    /// How often a running server looks whether the files have changed; `None` or zero: never. Default
     /// every 10 s.
     #[must_use]
     pub fn watch(mut self, every: Option<Duration>) -> Self {
-        self.watch = every;
+        self.watch = every.filter(|every| !every.is_zero());
         self
     }
 
@@ -170,29 +171,6 @@ fn read_pair(certificate: &Path, key: &Path) -> Result<CertifiedKey, TlsError> {
     CertifiedKey::from_der(chain, private, &provider()).map_err(|source| TlsError::Pair {
         certificate: certificate.to_owned(),
         key: key.to_owned(),
-        source,
-    })
-}
-
-/// All certificates of a PEM file, at least one.
-pub(super) fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let wrong = |reason: String| TlsError::Pem {
-        path: path.to_owned(),
-        what: "certificate",
-        reason,
-    };
-    let chain: Vec<_> = CertificateDer::pem_slice_iter(&read(path)?)
-        .collect::<Result<_, _>>()
-        .map_err(|error| wrong(error.to_string()))?;
-    if chain.is_empty() {
-        return Err(wrong("no BEGIN CERTIFICATE line in it".to_owned()));
-    }
-    Ok(chain)
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
-    std::fs::read(path).map_err(|source| TlsError::Read {
-        path: path.to_owned(),
         source,
     })
 }

@@ -196,6 +196,7 @@ impl TlsStream {
     }
 
     /// Until a read may bring something; sends what is left over meanwhile.
+    #[cfg(any(feature = "server", feature = "tunnel"))]
     pub(crate) async fn readable(&self) -> io::Result<()> {
         tokio::select! {
             result = self.socket.readable() => result,
@@ -204,6 +205,7 @@ impl TlsStream {
     }
 
     /// Ends only with an error.
+    #[cfg(any(feature = "server", feature = "tunnel"))]
     async fn send_left(&self) -> io::Error {
         loop {
             let told = self.left.notified();

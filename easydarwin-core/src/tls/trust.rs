@@ -13,7 +13,7 @@ use rustls::{
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
-use super::server::read_certificates;
+use super::pem::read_certificates;
 use super::{TlsError, provider};
 
 /// Whom a client of `rtsps://` believes; cheap to clone.

@@ -25,19 +25,6 @@ impl Channel {
         }
     }
 
-    /// Reads what there is; `None`: nothing now, 0: the peer closed. `room` must hold more than
-    /// 17 KiB, a record of TLS.
-    pub(crate) fn try_read(&self, room: &mut [u8]) -> io::Result<Option<usize>> {
-        match self {
-            Self::Tcp(socket) => match socket.try_read(room) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-                result => result.map(Some),
-            },
-            #[cfg(feature = "tls")]
-            Self::Tls(tls) => tls.try_read(room),
-        }
-    }
-
     /// Writes what can be taken now.
     pub(crate) fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match (self, slices) {
@@ -77,6 +64,19 @@ impl Channel {
 
 #[cfg(any(feature = "server", feature = "tunnel"))]
 impl Channel {
+    /// Reads what there is; `None`: nothing now, 0: the peer closed. `room` must hold more than
+    /// 17 KiB, a record of TLS.
+    pub(crate) fn try_read(&self, room: &mut [u8]) -> io::Result<Option<usize>> {
+        match self {
+            Self::Tcp(socket) => match socket.try_read(room) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+                result => result.map(Some),
+            },
+            #[cfg(feature = "tls")]
+            Self::Tls(tls) => tls.try_read(room),
+        }
+    }
+
     /// Until a read may bring something; sends what is left over meanwhile.
     pub(crate) async fn readable(&self) -> io::Result<()> {
         match self {

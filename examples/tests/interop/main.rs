@@ -11,15 +11,18 @@
 mod readers;
 
 use std::fmt::Write as _;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use easydarwin_test_support::api::wait_live;
 use easydarwin_test_support::gst_server::{GstServer, Guard};
 use easydarwin_test_support::media::{Audio, Clip};
 use easydarwin_test_support::peers::{
-    Received, Transport, ffmpeg_publish, ffmpeg_read, gstreamer_publish, gstreamer_read, hls_read,
+    FFMPEG_PACKET, Received, Transport, ffmpeg_publish, ffmpeg_read, gstreamer_publish,
+    gstreamer_read, hls_read,
 };
 use easydarwin_test_support::process::{Process, Workdir, free_port};
+use easydarwin_test_support::tls::self_signed;
 
 /// How long a publisher may take until its stream is there.
 const LIVE_WITHIN: Duration = Duration::from_secs(15);
@@ -29,7 +32,7 @@ enum Publisher {
     Ffmpeg(Transport),
     /// Over TCP, with packets that no datagram can carry.
     FfmpegLarge,
-    GStreamer,
+    GStreamer(Transport),
     Camera,
 }
 
@@ -73,13 +76,21 @@ impl Reader {
         }
     }
 
-    fn read(self, workdir: &Workdir, clip: Clip, server: Server) -> Result<(), String> {
-        let url = server.rtsp();
+    fn read(self, workdir: &Workdir, clip: Clip, server: &Server) -> Result<(), String> {
         let received: Received = match self {
-            Self::Ffmpeg(transport) => ffmpeg_read(workdir, clip, &url, transport)?,
-            Self::GStreamer(transport) => gstreamer_read(workdir, clip, &url, transport)?,
-            Self::Retina => readers::retina(clip, &url, self.takes_audio(clip))?,
-            Self::Ours(transport) => readers::ours(clip, &url, transport)?,
+            Self::Ffmpeg(transport) => {
+                ffmpeg_read(workdir, clip, &server.url(transport), transport)?
+            }
+            Self::GStreamer(transport) => {
+                gstreamer_read(workdir, clip, &server.url(transport), transport)?
+            }
+            Self::Retina => {
+                readers::retina(clip, &server.url(Transport::Tcp), self.takes_audio(clip))?
+            }
+            Self::Ours(transport) => {
+                let url = server.url(transport);
+                readers::ours(clip, &url, transport, Some(&server.certificate))?
+            }
             Self::Hls => hls_read(workdir, clip, &server.hls())?,
         };
         received.check(clip, self.takes_audio(clip))
@@ -87,33 +98,56 @@ impl Reader {
 }
 
 /// Where one `easydarwin` listens.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Server {
+    /// The address by which it is reached.
+    host: &'static str,
     rtsp: u16,
+    rtsps: u16,
     http: u16,
+    certificate: PathBuf,
 }
 
 impl Server {
     /// Starts one that lets everybody in.
-    fn start(workdir: &Workdir) -> (Self, Process) {
-        let (rtsp, http) = (free_port(), free_port());
+    fn start(workdir: &Workdir, host: &'static str) -> (Self, Process) {
+        let (rtsp, rtsps, http) = (free_port(), free_port(), free_port());
+        let (certificate, key) = self_signed(workdir);
         let process = Process::spawn_ready(
             workdir,
             "easydarwin",
             "easydarwin",
             [
                 "--rtsp",
-                &format!("127.0.0.1:{rtsp}"),
+                &format!("[::]:{rtsp}"),
+                "--rtsps",
+                &format!("[::]:{rtsps}"),
+                "--tls-cert",
+                &certificate.to_string_lossy(),
+                "--tls-key",
+                &key.to_string_lossy(),
                 "--http",
                 &format!("127.0.0.1:{http}"),
                 "--anonymous",
             ],
         );
-        (Self { rtsp, http }, process)
+        let server = Self {
+            host,
+            rtsp,
+            rtsps,
+            http,
+            certificate,
+        };
+        (server, process)
     }
 
-    fn rtsp(&self) -> String {
-        format!("rtsp://127.0.0.1:{}/live/film", self.rtsp)
+    fn url(&self, transport: Transport) -> String {
+        let (scheme, port) = if transport.is_tls() {
+            ("rtsps", self.rtsps)
+        } else {
+            ("rtsp", self.rtsp)
+        };
+        format!("{scheme}://{}:{port}/live/film", self.host)
     }
 
     fn hls(&self) -> String {
@@ -122,25 +156,37 @@ impl Server {
 }
 
 fn publication(publisher: Publisher, clip: Clip, readers: &[Reader]) {
+    publication_at("127.0.0.1", publisher, clip, readers);
+}
+
+fn publication_at(host: &'static str, publisher: Publisher, clip: Clip, readers: &[Reader]) {
     let name = match publisher {
         Publisher::Ffmpeg(transport) => format!("ffmpeg-{}", transport.name()),
         Publisher::FfmpegLarge => "ffmpeg-large".to_owned(),
-        Publisher::GStreamer => "gstreamer".to_owned(),
+        Publisher::GStreamer(transport) => format!("gstreamer-{}", transport.name()),
         Publisher::Camera => "camera".to_owned(),
     };
-    let name = format!("{name}-{}", clip.name());
+    let family = if host.starts_with('[') { "-v6" } else { "" };
+    let name = format!("{name}{family}-{}", clip.name());
     let workdir = Workdir::new(&format!("interop-{name}"));
     clip.published();
-    let (server, mut process) = Server::start(&workdir);
+    let (server, mut process) = Server::start(&workdir, host);
+    let server = &server;
     let mut source = match publisher {
-        Publisher::Ffmpeg(transport) => {
-            ffmpeg_publish(&workdir, clip, &server.rtsp(), transport, PACKET)
+        Publisher::Ffmpeg(transport) => ffmpeg_publish(
+            &workdir,
+            clip,
+            &server.url(transport),
+            transport,
+            FFMPEG_PACKET,
+        ),
+        Publisher::FfmpegLarge => ffmpeg_publish(&workdir, clip, &server.url(TCP), TCP, 8000),
+        Publisher::GStreamer(transport) => {
+            gstreamer_publish(&workdir, clip, &server.url(transport), transport)
         }
-        Publisher::FfmpegLarge => ffmpeg_publish(&workdir, clip, &server.rtsp(), TCP, 8000),
-        Publisher::GStreamer => gstreamer_publish(&workdir, clip, &server.rtsp()),
-        Publisher::Camera => readers::camera_publish(&workdir, clip, &server.rtsp()),
+        Publisher::Camera => readers::camera_publish(&workdir, clip, &server.url(TCP)),
     };
-    wait_live(&server.rtsp(), LIVE_WITHIN);
+    wait_live(&server.url(TCP), LIVE_WITHIN);
 
     let results: Vec<(Reader, Result<(), String>, Duration)> = std::thread::scope(|scope| {
         let started: Vec<_> = readers
@@ -215,8 +261,7 @@ fn some(readers: &[Reader]) -> Vec<Reader> {
 
 const TCP: Transport = Transport::Tcp;
 const UDP: Transport = Transport::Udp;
-/// What ffmpeg would take by itself.
-const PACKET: usize = 1472;
+const TLS: Transport = Transport::Tls;
 
 #[test]
 fn ffmpeg_tcp_h264_aac() {
@@ -230,7 +275,7 @@ fn ffmpeg_udp_h264_aac() {
 
 #[test]
 fn gstreamer_h264_aac() {
-    publication(Publisher::GStreamer, Clip::Aac, &Reader::ALL);
+    publication(Publisher::GStreamer(TCP), Clip::Aac, &Reader::ALL);
 }
 
 #[test]
@@ -247,6 +292,67 @@ fn ffmpeg_large_packets_h265() {
 #[test]
 fn camera_h264_aac() {
     publication(Publisher::Camera, Clip::Aac, &Reader::ALL);
+}
+
+#[test]
+fn ffmpeg_tls_h264_aac() {
+    publication(
+        Publisher::Ffmpeg(TLS),
+        Clip::Aac,
+        &[
+            Reader::Ffmpeg(TLS),
+            Reader::Ffmpeg(Transport::Http),
+            Reader::Ffmpeg(Transport::Https),
+            Reader::GStreamer(TLS),
+            Reader::Ours(TLS),
+            Reader::Ours(Transport::Https),
+        ],
+    );
+}
+
+#[test]
+fn gstreamer_tls_h264_aac() {
+    publication(
+        Publisher::GStreamer(TLS),
+        Clip::Aac,
+        &[
+            Reader::Ffmpeg(TLS),
+            Reader::GStreamer(Transport::Http),
+            Reader::GStreamer(Transport::Https),
+            Reader::Ours(Transport::Http),
+        ],
+    );
+}
+
+#[test]
+fn ffmpeg_tcp_over_v6() {
+    publication_at(
+        "[::1]",
+        Publisher::Ffmpeg(TCP),
+        Clip::Aac,
+        &[
+            Reader::Ffmpeg(UDP),
+            Reader::GStreamer(TCP),
+            Reader::GStreamer(UDP),
+            Reader::Ours(UDP),
+            Reader::Retina,
+        ],
+    );
+}
+
+#[test]
+fn ffmpeg_udp_over_v6() {
+    publication_at(
+        "[::1]",
+        Publisher::Ffmpeg(UDP),
+        Clip::Aac,
+        &[
+            Reader::Ffmpeg(TCP),
+            Reader::GStreamer(UDP),
+            Reader::Ours(TCP),
+            Reader::Ours(TLS),
+        ],
+    );
 }
 
 #[test]
@@ -270,7 +376,7 @@ fn gstreamer_h265_pcma() {
         Reader::Ours(TCP),
         Reader::Hls,
     ]);
-    publication(Publisher::GStreamer, Clip::H265, &readers);
+    publication(Publisher::GStreamer(TCP), Clip::H265, &readers);
 }
 
 #[test]
@@ -314,11 +420,11 @@ fn pull(guard: Guard, transport: Transport) {
     let workdir = Workdir::new(&format!("interop-gst-rtsp-server-{name}"));
     let server = GstServer::start(&workdir, &clip.path(), guard);
     if guard != Guard::Open {
-        let refused = readers::ours(clip, &server.wrong_url(), transport);
+        let refused = readers::ours(clip, &server.wrong_url(), transport, None);
         let error = refused.expect_err("the password was wrong");
         assert!(error.contains("401"), "{name}: {error}");
     }
-    readers::ours(clip, &server.url(), transport)
+    readers::ours(clip, &server.url(), transport, None)
         .and_then(|received| received.check(clip, true))
         .unwrap_or_else(|error| panic!("{name}: {error}"));
 }
@@ -332,13 +438,13 @@ fn all_other_clips_when_asked_for() {
     for publisher in [
         Publisher::Ffmpeg(TCP),
         Publisher::Ffmpeg(UDP),
-        Publisher::GStreamer,
+        Publisher::GStreamer(TCP),
         Publisher::Camera,
     ] {
         for clip in Clip::ALL {
             let done = [
                 (Publisher::Ffmpeg(TCP), Clip::BFrames),
-                (Publisher::GStreamer, Clip::H265),
+                (Publisher::GStreamer(TCP), Clip::H265),
                 (Publisher::Ffmpeg(UDP), Clip::Mulaw),
                 (Publisher::Camera, Clip::H265),
             ];

@@ -1,11 +1,13 @@
 //! The readers and the publisher that are Rust: retina, our client, our camera.
 
 use std::future::Future;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use easydarwin_core::client::{ClientOptions, ClientTransport, Player};
 use easydarwin_core::media::{MediaKind, Track};
+use easydarwin_core::tls::TlsTrust;
 use easydarwin_test_support::media::{Audio, Clip};
 use easydarwin_test_support::peers::{Received, SECONDS, Transport};
 use easydarwin_test_support::process::{Process, Workdir, binary};
@@ -70,14 +72,26 @@ pub(crate) fn retina(clip: Clip, url: &str, with_audio: bool) -> Result<Received
     })
 }
 
-/// Our own client.
-pub(crate) fn ours(clip: Clip, url: &str, transport: Transport) -> Result<Received, String> {
+/// Our own client. `certificate`: the one to trust, for TLS.
+pub(crate) fn ours(
+    clip: Clip,
+    url: &str,
+    transport: Transport,
+    certificate: Option<&Path>,
+) -> Result<Received, String> {
     block_on(async {
         let mut options = ClientOptions::default();
         options.transport = match transport {
-            Transport::Tcp => ClientTransport::Tcp,
+            Transport::Tcp | Transport::Tls => ClientTransport::Tcp,
             Transport::Udp => ClientTransport::Udp,
+            Transport::Http | Transport::Https => ClientTransport::Tunnel,
         };
+        // One of the peers asks for nothing better.
+        options.plain_basic = true;
+        if let Some(certificate) = certificate.filter(|_| transport.is_tls()) {
+            let trust = TlsTrust::ca_file(certificate).map_err(|error| error.to_string())?;
+            options.tls = Some(trust);
+        }
         let mut player = Player::connect(url, options)
             .await
             .map_err(|error| error.to_string())?;

@@ -87,8 +87,7 @@ pub(in crate::server) async fn open(
         }
         #[cfg(not(feature = "tls"))]
         Protocol::Tls => Err(OpenError::NotTls),
-        #[cfg(feature = "tls")]
-        _ if door == Door::Rtsps => Err(OpenError::NotTls),
+        _ if door != Door::Rtsp => Err(OpenError::NotTls),
         Protocol::Rtsp => Ok(Some(Opened {
             wire: Wire::Plain(socket),
             early,

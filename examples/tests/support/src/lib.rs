@@ -11,6 +11,7 @@ pub mod parts;
 pub mod peers;
 pub mod process;
 pub mod proxy;
+pub mod tls;
 pub mod units;
 pub mod webdriver;
 

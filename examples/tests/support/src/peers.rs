@@ -19,21 +19,70 @@ const RECORDED_POLL: Duration = Duration::from_millis(200);
 /// Seconds of media that a reader records.
 pub const SECONDS: usize = 4;
 
-/// RTP over the RTSP connection, or over UDP.
+/// How RTSP and RTP travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Transport {
     /// Interleaved.
     Tcp,
     /// Port pairs.
     Udp,
+    /// Interleaved, over TLS.
+    Tls,
+    /// Interleaved, in an HTTP tunnel.
+    Http,
+    /// The same over TLS.
+    Https,
 }
 
 impl Transport {
-    /// As ffmpeg and GStreamer call it.
+    /// For the names of tests.
     pub fn name(self) -> &'static str {
         match self {
             Self::Tcp => "tcp",
             Self::Udp => "udp",
+            Self::Tls => "tls",
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+
+    /// Whether it begins with a TLS handshake.
+    pub fn is_tls(self) -> bool {
+        matches!(self, Self::Tls | Self::Https)
+    }
+
+    /// ffmpeg's options. It looks at no certificate unless told to.
+    fn ffmpeg(self) -> [&'static str; 2] {
+        let name = match self {
+            Self::Tls => "tcp",
+            other => other.name(),
+        };
+        ["-rtsp_transport", name]
+    }
+
+    /// ffmpeg's URL: it knows a tunnel by the option alone.
+    fn ffmpeg_url(self, url: &str) -> String {
+        match self {
+            Self::Https => url.replacen("rtsps://", "rtsp://", 1),
+            _ => url.to_owned(),
+        }
+    }
+
+    /// GStreamer's property.
+    fn gstreamer(self) -> &'static str {
+        match self {
+            Self::Udp => "udp",
+            Self::Tcp | Self::Tls => "tcp",
+            Self::Http | Self::Https => "http",
+        }
+    }
+
+    /// GStreamer's URL: it knows a tunnel by the scheme.
+    fn gstreamer_url(self, url: &str) -> String {
+        match self {
+            Self::Http => url.replacen("rtsp://", "rtsph://", 1),
+            Self::Https => url.replacen("rtsps://", "rtspsh://", 1),
+            _ => url.to_owned(),
         }
     }
 }
@@ -84,6 +133,9 @@ impl Received {
     }
 }
 
+/// The size of RTP packets that ffmpeg takes by itself, in bytes.
+pub const FFMPEG_PACKET: usize = 1472;
+
 /// ffmpeg publishing a file in real time, in RTP packets of at most `packet` bytes.
 pub fn ffmpeg_publish(
     workdir: &Workdir,
@@ -97,22 +149,20 @@ pub fn ffmpeg_publish(
     command
         .args(["-nostdin", "-v", "warning", "-re", "-i"])
         .arg(clip.path())
-        .args([
-            "-c",
-            "copy",
-            "-f",
-            "rtsp",
-            "-rtsp_transport",
-            transport.name(),
-            "-pkt_size",
-            &packet.to_string(),
-            url,
-        ]);
+        .args(["-c", "copy", "-f", "rtsp"])
+        .args(transport.ffmpeg())
+        .args(["-pkt_size", &packet.to_string()])
+        .arg(transport.ffmpeg_url(url));
     Process::spawn(workdir, "publisher-ffmpeg", command)
 }
 
 /// GStreamer's `rtspclientsink` publishing a file in real time.
-pub fn gstreamer_publish(workdir: &Workdir, clip: Clip, url: &str) -> Process {
+pub fn gstreamer_publish(
+    workdir: &Workdir,
+    clip: Clip,
+    url: &str,
+    transport: Transport,
+) -> Process {
     crate::require(&["gst-launch-1.0"]);
     let parse = match clip.video() {
         crate::units::VideoCodec::H264 => "h264parse",
@@ -140,8 +190,9 @@ pub fn gstreamer_publish(workdir: &Workdir, clip: Clip, url: &str) -> Process {
             parse,
             "!",
         ])
-        .args(["rtspclientsink", "name=s", "protocols=tcp"])
-        .arg(format!("location={url}"))
+        .args(["rtspclientsink", "name=s", "tls-validation-flags=0"])
+        .arg(format!("protocols={}", transport.gstreamer()))
+        .arg(format!("location={}", transport.gstreamer_url(url)))
         .args(["d.audio_0", "!", "queue", "!"])
         .args(audio)
         .arg("s.");
@@ -158,13 +209,8 @@ pub fn ffmpeg_read(
     url: &str,
     transport: Transport,
 ) -> Result<Received, String> {
-    ffmpeg_record(
-        workdir,
-        clip,
-        url,
-        &["-rtsp_transport", transport.name()],
-        true,
-    )
+    let url = transport.ffmpeg_url(url);
+    ffmpeg_record(workdir, clip, &url, &transport.ffmpeg(), true)
 }
 
 /// ffmpeg reading HLS.
@@ -281,10 +327,11 @@ pub fn gstreamer_read(
     // the filter that fits no pad may take the queue from the one that does, neither stays, and
     // the pipeline waits for that track for ever (`gst_element_link_pads_filtered`, 1.22).
     let pipeline = format!(
-        "rtspsrc name=s location={url} protocols={} latency=200 \
+        "rtspsrc name=s location={} protocols={} tls-validation-flags=0 latency=200 \
          s. ! capsfilter caps=application/x-rtp,media=video ! queue ! {video_chain} ! filesink buffer-mode=unbuffered location={} \
          s. ! capsfilter caps=application/x-rtp,media=audio ! queue ! {audio_chain} ! multifilesink location={}/%06d",
-        transport.name(),
+        transport.gstreamer_url(url),
+        transport.gstreamer(),
         video.display(),
         frames.path().display(),
     );
