@@ -5,7 +5,7 @@
 
 mod channel;
 
-#[cfg(feature = "tunnel")]
+#[cfg(feature = "server")]
 pub(crate) mod base64;
 #[cfg(feature = "server")]
 pub(crate) mod http;

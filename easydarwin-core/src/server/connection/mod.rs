@@ -63,7 +63,8 @@ pub(super) async fn serve(
         return;
     };
     let opened = tokio::select! {
-        opened = wire::open(&shared, socket, peer, door, admitted) => opened,
+        // Boxed, so that the room which this takes is given back when it is over.
+        opened = Box::pin(wire::open(&shared, socket, peer, door, admitted)) => opened,
         () = shared.cancel.cancelled() => return,
     };
     let Opened {

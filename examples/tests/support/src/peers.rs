@@ -72,8 +72,8 @@ impl Transport {
     fn gstreamer(self) -> &'static str {
         match self {
             Self::Udp => "udp",
-            Self::Tcp | Self::Tls => "tcp",
-            Self::Http | Self::Https => "http",
+            // In a tunnel, too: what SETUP asks for is TCP.
+            _ => "tcp",
         }
     }
 
