@@ -34,8 +34,9 @@ use crate::wire::Channel;
 #[derive(Debug, Clone)]
 pub(super) enum Wire {
     Plain(Arc<TcpStream>),
-    /// TLS: a channel that is no plain one.
-    Channel(Channel),
+    /// A channel that is TLS.
+    #[cfg(feature = "tls")]
+    Tls(Channel),
     Tunnel(Arc<Tunnel>),
     WebSocket(Arc<WebSocket>),
 }
@@ -45,7 +46,8 @@ impl Wire {
     pub(super) fn is_secure(&self) -> bool {
         match self {
             Self::Plain(_) => false,
-            Self::Channel(channel) => channel.is_secure(),
+            #[cfg(feature = "tls")]
+            Self::Tls(channel) => channel.is_secure(),
             Self::Tunnel(tunnel) => tunnel.is_secure(),
             Self::WebSocket(socket) => socket.channel().is_secure(),
         }
@@ -55,7 +57,8 @@ impl Wire {
     pub(super) fn scheme(&self) -> &'static str {
         match self {
             Self::Plain(_) => "rtsp",
-            Self::Channel(_) => "rtsps",
+            #[cfg(feature = "tls")]
+            Self::Tls(_) => "rtsps",
             Self::Tunnel(_) => "rtsp-http",
             Self::WebSocket(_) => "rtsp-ws",
         }
@@ -65,7 +68,8 @@ impl Wire {
     pub(super) async fn readable(&self) -> io::Result<()> {
         match self {
             Self::Plain(socket) => socket.readable().await,
-            Self::Channel(channel) => channel.readable().await,
+            #[cfg(feature = "tls")]
+            Self::Tls(channel) => channel.readable().await,
             Self::Tunnel(tunnel) => tunnel.readable().await,
             Self::WebSocket(socket) => socket.readable().await,
         }
@@ -75,7 +79,8 @@ impl Wire {
     pub(super) fn try_read(&self, room: &mut [u8]) -> io::Result<Option<usize>> {
         match self {
             Self::Plain(socket) => read_available(socket, room),
-            Self::Channel(channel) => channel.try_read(room),
+            #[cfg(feature = "tls")]
+            Self::Tls(channel) => channel.try_read(room),
             Self::Tunnel(tunnel) => tunnel.try_read(room),
             Self::WebSocket(socket) => socket.try_read(room),
         }
@@ -105,7 +110,8 @@ impl Wire {
     fn try_write_slices(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
             Self::Plain(socket) => socket.try_write_vectored(slices),
-            Self::Channel(channel) => channel.try_write(slices),
+            #[cfg(feature = "tls")]
+            Self::Tls(channel) => channel.try_write(slices),
             Self::Tunnel(tunnel) => tunnel.writing().try_write(slices),
             Self::WebSocket(socket) => socket.try_write(slices),
         }
@@ -115,7 +121,8 @@ impl Wire {
     fn writing(&self) -> Channel {
         match self {
             Self::Plain(socket) => Channel::Tcp(socket.clone()),
-            Self::Channel(channel) => channel.clone(),
+            #[cfg(feature = "tls")]
+            Self::Tls(channel) => channel.clone(),
             Self::Tunnel(tunnel) => tunnel.writing().clone(),
             Self::WebSocket(socket) => socket.channel().clone(),
         }

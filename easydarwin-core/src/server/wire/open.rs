@@ -78,7 +78,7 @@ pub(in crate::server) async fn open(
             match first_protocol(shared, &channel, &mut early).await? {
                 Protocol::Tls => Err(OpenError::NotTls),
                 Protocol::Rtsp => Ok(Some(Opened {
-                    wire: Wire::Channel(channel),
+                    wire: Wire::Tls(channel),
                     early,
                     admitted,
                 })),
