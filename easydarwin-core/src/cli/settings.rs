@@ -26,7 +26,7 @@ pub const DEFAULT_HTTP_PORT: u16 = 10080;
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 #[non_exhaustive]
 pub struct Settings {
-    /// Address and port for RTSP [default: [::]:10554, IPv4 and IPv6]
+    /// Address and port for RTSP [default: port 10554 of all addresses, IPv4 and IPv6]
     #[arg(long, value_name = "ADDR", env = "EASYDARWIN_RTSP")]
     pub rtsp: Option<SocketAddr>,
 
@@ -44,7 +44,7 @@ pub struct Settings {
     #[arg(long, value_name = "FILE", env = "EASYDARWIN_TLS_KEY")]
     pub tls_key: Option<PathBuf>,
 
-    /// Address and port for HLS, WebSocket and the API [default: [::]:10080, IPv4 and IPv6]
+    /// Address and port for HLS, WebSocket and the API [default: port 10080 of all addresses, IPv4 and IPv6]
     #[arg(long, value_name = "ADDR", env = "EASYDARWIN_HTTP")]
     pub http: Option<SocketAddr>,
 

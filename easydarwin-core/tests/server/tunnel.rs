@@ -220,6 +220,25 @@ async fn what_is_no_tunnel_is_refused() {
             "{text}: {refused}"
         );
     }
+    // Requests on the half that is ours, at once, later, and in a tunnel that is open.
+    let mut socket = TcpStream::connect(server.addr).await.unwrap();
+    socket
+        .write_all(get("c").repeat(3).as_bytes())
+        .await
+        .unwrap();
+    let mut all = Vec::new();
+    // Closed with something unread, so it may be a reset.
+    let _ = within(socket.read_to_end(&mut all)).await;
+    assert!(!String::from_utf8(all).unwrap().contains("409"));
+    let mut half = open_get(&server, "c").await;
+    half.send(b"OPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n").await;
+    half.closed().await;
+    let mut half = open_get(&server, "c").await;
+    let mut post_half = open_post(&server, "c").await;
+    let options = request("OPTIONS", &server.url("x"), "");
+    assert_eq!(ask(&mut post_half, &mut half, &options).await.status, 200);
+    half.send(b"OPTIONS").await;
+    half.closed().await;
     // Bytes that are no base64 end the tunnel.
     let mut get = open_get(&server, "c").await;
     let mut post = open_post(&server, "c").await;

@@ -48,6 +48,8 @@ pub(in crate::server) enum OpenError {
     Silent,
     #[error("no tunnel, no WebSocket: {0}")]
     Http(#[from] HttpError),
+    #[error("more came on the GET of a tunnel, which is ours to write on")]
+    Spoke,
     #[cfg(feature = "tls")]
     #[error("the TLS handshake failed: {0}")]
     Tls(io::Error),
@@ -176,12 +178,15 @@ async fn upgrade(
                 Ok(Some((wire, early, admitted)))
             }
             Upgrade::TunnelGet { cookie } => {
+                if !early.is_empty() {
+                    return Err(OpenError::Spoke);
+                }
                 let mut half = shared.tunnels.get(peer.ip(), cookie)?;
                 let response = http::tunnel_response(&shared.rtsp.server);
                 channel.write_all(response.as_bytes()).await?;
                 let post = tokio::select! {
                     post = half.posts.recv() => post.ok_or(OpenError::Closed)?,
-                    end = closed(&channel) => return Err(end),
+                    end = ended(&channel) => return Err(end),
                 };
                 let wire = Wire::Tunnel(Arc::new(Tunnel::new(channel.clone(), half, post)));
                 Ok(Some((wire, Vec::new(), admitted)))
@@ -236,13 +241,10 @@ async fn read_head(
     }
 }
 
-/// Resolves when the peer closes; what it says is thrown away.
-async fn closed(channel: &Channel) -> OpenError {
-    let mut ignored = Vec::new();
-    loop {
-        match read_more(channel, &mut ignored).await {
-            Ok(()) => ignored.clear(),
-            Err(error) => return error,
-        }
+/// Resolves when the peer closes the half on which it has nothing to say, or says something.
+async fn ended(channel: &Channel) -> OpenError {
+    match read_more(channel, &mut Vec::new()).await {
+        Ok(()) => OpenError::Spoke,
+        Err(error) => error,
     }
 }

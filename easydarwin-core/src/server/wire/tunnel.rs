@@ -79,9 +79,11 @@ impl Tunnel {
     /// Reads what there is; `None`: nothing now, 0: the peer closed.
     pub(crate) fn try_read(&self, room: &mut [u8]) -> io::Result<Option<usize>> {
         ENCODED.with_borrow_mut(|buffer| {
-            // Nothing has to come on the GET, but its end is the end of all.
-            if self.get.try_read(buffer)? == Some(0) {
-                return Ok(Some(0));
+            // Nothing may come on the GET, and its end is the end of all.
+            match self.get.try_read(buffer)? {
+                None => {}
+                Some(0) => return Ok(Some(0)),
+                Some(_) => return Err(io::ErrorKind::InvalidData.into()),
             }
             let mut input = self.input.lock();
             let Input {
