@@ -496,7 +496,7 @@ impl ReaderHandle {
 
     /// Takes writing back (PAUSE, TEARDOWN). The stream's position is lost.
     pub async fn stop(self) -> StoppedReader {
-        let (sender, receiver) = oneshot::channel();
+        let (sender, mut receiver) = oneshot::channel();
         self.shared.inbox.lock().stop = Some(sender);
         self.tell();
         let mut ended = self.shared.ended.subscribe();
@@ -506,8 +506,10 @@ impl ReaderHandle {
         };
         tokio::select! {
             biased;
-            stopped = receiver => stopped.unwrap_or(gone),
-            _ = ended.wait_for(Option::is_some) => gone,
+            stopped = &mut receiver => stopped.unwrap_or(gone),
+            // The shard hands the sink back before it says that the reader ended: it may have done
+            // both since the receiver was asked.
+            _ = ended.wait_for(Option::is_some) => receiver.try_recv().unwrap_or(gone),
         }
     }
 
