@@ -49,30 +49,33 @@ impl StreamPath {
     pub fn parse(text: &str) -> Result<Self, PathError> {
         let (path, query) = text.split_once('?').unwrap_or((text, ""));
         let path = path.trim_matches('/');
-        let path = path.strip_suffix(".sdp").unwrap_or(path);
+        // All of them: a path that was read must be read again as itself.
+        let path = path.trim_end_matches(".sdp");
         if path.is_empty() {
             return Err(PathError::Empty);
-        }
-        if path.len() > Self::MAX_LEN {
-            return Err(PathError::TooLong);
         }
         if !path.split('/').all(component_is_clean) {
             return Err(PathError::Forbidden);
         }
-        match path.split_once('/') {
+        let name = match path.split_once('/') {
             None => {
                 let channel = query
                     .split('&')
                     .find_map(|pair| pair.strip_prefix("channel="))
                     .and_then(|value| value.parse().ok())
                     .map_or(1, normal_channel);
-                Ok(Self(format!("{path}/{channel}").into()))
+                format!("{path}/{channel}")
             }
             Some((serial, channel)) => match channel.parse::<u32>() {
-                Ok(number) => Ok(Self(format!("{serial}/{}", normal_channel(number)).into())),
-                Err(_) => Ok(Self(path.into())),
+                Ok(number) => format!("{serial}/{}", normal_channel(number)),
+                Err(_) => path.to_owned(),
             },
+        };
+        // The channel that was added counts.
+        if name.len() > Self::MAX_LEN {
+            return Err(PathError::TooLong);
         }
+        Ok(Self(name.into()))
     }
 
     /// The stream of a device's channel.
@@ -144,6 +147,19 @@ mod tests {
         ] {
             assert_eq!(StreamPath::parse(text).unwrap().as_str(), key, "{text}");
         }
+    }
+
+    #[test]
+    fn what_was_read_is_read_again_as_itself() {
+        for text in ["cam.sdp.sdp", "a/b.sdp.sdp", "cam.sdp/7", "cam/007"] {
+            let path = StreamPath::parse(text).unwrap();
+            assert_eq!(StreamPath::parse(path.as_str()), Ok(path), "{text}");
+        }
+        // The channel makes it too long for the CMS and the nodes, which read it again.
+        let longest = "x".repeat(StreamPath::MAX_LEN - 2);
+        assert_eq!(StreamPath::parse(&longest).unwrap().as_str().len(), 256);
+        let too_long = "x".repeat(StreamPath::MAX_LEN - 1);
+        assert_eq!(StreamPath::parse(&too_long), Err(PathError::TooLong));
     }
 
     #[test]
