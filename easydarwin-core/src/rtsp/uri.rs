@@ -82,7 +82,7 @@ impl RequestUri {
         let path = decode(written_path).into_owned();
         Ok(Self(Arc::new(Parts {
             scheme: scheme.to_ascii_lowercase(),
-            authority: authority.to_owned(),
+            authority: encode_non_ascii(authority),
             written_path: encode_non_ascii(written_path),
             query: query.filter(|q| !q.is_empty()),
             track: path_track.or(query_track),
@@ -284,6 +284,16 @@ mod tests {
 
     fn uri(text: &str) -> RequestUri {
         RequestUri::parse(text, "10.0.0.1:554").unwrap()
+    }
+
+    #[test]
+    fn what_is_sent_back_is_ascii() {
+        let odd = uri("rtsp://h\u{f6}st:5\u{fffd}/\u{e9}/1?q=\u{e9}");
+        assert_eq!(
+            odd.track_control(0),
+            "rtsp://h%C3%B6st:5%EF%BF%BD/%C3%A9/1/trackID=0?q=%C3%A9"
+        );
+        assert!(odd.content_base().is_ascii());
     }
 
     #[test]
