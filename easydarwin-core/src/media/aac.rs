@@ -66,6 +66,7 @@ impl AudioSpecificConfig {
         };
         let channels = match self.channels {
             channels @ 0..=6 => channels,
+            7 => 11,
             8 => 7,
             _ => 0,
         };
@@ -217,6 +218,19 @@ mod tests {
             frame_length: 960,
         };
         assert_eq!(AudioSpecificConfig::parse(&config.to_bytes()), Ok(config));
+    }
+
+    #[test]
+    fn all_channel_configurations_keep_their_number() {
+        for channels in 0..=8 {
+            let config = AudioSpecificConfig {
+                object_type: 2,
+                sample_rate: 48_000,
+                channels,
+                frame_length: 1024,
+            };
+            assert_eq!(AudioSpecificConfig::parse(&config.to_bytes()), Ok(config));
+        }
     }
 
     #[test]
