@@ -110,7 +110,9 @@ impl Request {
     pub fn write(&self, out: &mut BytesMut) {
         let mut text = String::with_capacity(256);
         // Writing to a String cannot fail.
-        let _ = write!(text, "{} {} RTSP/1.0\r\n", self.method, self.uri);
+        let _ = write!(text, "{} ", self.method);
+        push_clean(&mut text, &self.uri);
+        text.push_str(" RTSP/1.0\r\n");
         write_rest(&mut text, &self.headers, &self.body, out);
     }
 }
@@ -154,4 +156,22 @@ fn write_rest(text: &mut String, headers: &Headers, body: &Bytes, out: &mut Byte
 /// Nothing that a peer sent may end a line of ours.
 fn push_clean(text: &mut String, value: &str) {
     text.extend(value.chars().filter(|c| !c.is_control()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_of_a_peer_ends_a_line() {
+        // A server's Content-Base and control attributes come back in the request line.
+        let mut request = Request::new(Method::Setup, "rtsp://h/a\rX: y\u{7f}/trackID=0");
+        request.headers.push("CSeq", "1\r\nX: y");
+        let mut out = BytesMut::new();
+        request.write(&mut out);
+        assert_eq!(
+            out,
+            "SETUP rtsp://h/aX: y/trackID=0 RTSP/1.0\r\nCSeq: 1X: y\r\n\r\n"
+        );
+    }
 }
