@@ -34,4 +34,8 @@ mod camera;
 mod civil;
 mod url;
 
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub use source::fuzz_file;
+
 pub use camera::{BuildError, Camera, CameraBuilder, CameraCommand, CameraEvent, PushTransport};

@@ -17,6 +17,9 @@ mod testing;
 
 #[cfg(feature = "sources")]
 pub use file::FileSource;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub use file::fuzzing::fuzz_file;
 #[cfg(feature = "sources")]
 pub use pattern::PatternSource;
 #[cfg(feature = "sources")]

@@ -7,6 +7,8 @@ mod annexb;
 mod boxes;
 mod clip;
 mod entry;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod movie;
 mod play;
 
@@ -127,7 +129,11 @@ fn raw_codec(path: &Path) -> Option<annexb::Codec> {
     }
 }
 
-fn load_raw(file: &mut File, codec: annexb::Codec, fps: Option<f64>) -> Result<Clip, MovieError> {
+fn load_raw<F: Read + Seek>(
+    file: &mut F,
+    codec: annexb::Codec,
+    fps: Option<f64>,
+) -> Result<Clip, MovieError> {
     let samples = annexb::index(file, codec)?;
     let first = samples.iter().find(|sample| sample.key).ok_or_else(|| {
         MovieError::Format("no key frame: no raw H.264 or H.265 stream".to_owned())

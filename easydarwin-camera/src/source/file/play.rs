@@ -19,14 +19,20 @@ const MAX_LAG: Duration = Duration::from_millis(500);
 /// A clip on its way.
 #[derive(Debug)]
 pub(super) struct Playing {
-    clip: Clip,
-    file: File,
-    next: usize,
-    /// Nanoseconds of media before this loop.
-    played: i64,
+    frames: Frames<File>,
     /// When media time 0 was due.
     start: Instant,
     pacer: Pacer,
+}
+
+/// The frames of a clip in sending order, without end.
+#[derive(Debug)]
+pub(super) struct Frames<F> {
+    clip: Clip,
+    file: F,
+    next: usize,
+    /// Nanoseconds of media before this loop.
+    played: i64,
     buffer: BytesMut,
 }
 
@@ -34,13 +40,9 @@ impl Playing {
     pub(super) fn new(clip: Clip, file: File) -> Self {
         let start = Instant::now();
         Self {
-            clip,
-            file,
-            next: 0,
-            played: 0,
+            frames: Frames::new(clip, file),
             start,
             pacer: Pacer::new(start),
-            buffer: BytesMut::new(),
         }
     }
 
@@ -49,23 +51,52 @@ impl Playing {
         cx: &mut Context<'_>,
         unit: &mut AccessUnit,
     ) -> Poll<Result<(), MovieError>> {
-        if self.next >= self.clip.samples.len() {
-            self.next = 0;
-            self.played = self.played.saturating_add(self.clip.length);
-        }
-        let Some(sample) = self.clip.samples.get(self.next).copied() else {
+        let Some((sample, elapsed)) = self.frames.upcoming() else {
             return Poll::Pending;
         };
-        let elapsed = sample.due.saturating_sub(self.clip.begin) + self.played;
-        let mut due = self.start + Duration::from_nanos(u64::try_from(elapsed).unwrap_or(0));
+        let mut due = self.start + elapsed;
         ready!(self.pacer.poll_until(cx, due));
         let lag = Instant::now().saturating_duration_since(due);
         if lag > MAX_LAG {
             self.start += lag;
             due += lag;
         }
+        Poll::Ready(self.frames.take(sample, due, unit))
+    }
+}
+
+impl<F: Read + Seek> Frames<F> {
+    pub(super) fn new(clip: Clip, file: F) -> Self {
+        Self {
+            clip,
+            file,
+            next: 0,
+            played: 0,
+            buffer: BytesMut::new(),
+        }
+    }
+
+    /// The next sample, and how long after the start it is due. `None`: the clip is empty.
+    pub(super) fn upcoming(&mut self) -> Option<(Sample, Duration)> {
+        if self.next >= self.clip.samples.len() {
+            self.next = 0;
+            self.played = self.played.saturating_add(self.clip.length);
+        }
+        let sample = self.clip.samples.get(self.next).copied()?;
+        let elapsed = sample.due.saturating_sub(self.clip.begin) + self.played;
+        let elapsed = Duration::from_nanos(u64::try_from(elapsed).unwrap_or(0));
+        Some((sample, elapsed))
+    }
+
+    /// Reads that sample into `unit` and goes on to the one after it.
+    pub(super) fn take(
+        &mut self,
+        sample: Sample,
+        due: Instant,
+        unit: &mut AccessUnit,
+    ) -> Result<(), MovieError> {
         self.next += 1;
-        Poll::Ready(self.read(sample, due, unit))
+        self.read(sample, due, unit)
     }
 
     fn read(
