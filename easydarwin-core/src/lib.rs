@@ -22,3 +22,5 @@ pub mod registry;
 pub mod relay;
 #[cfg(feature = "server")]
 pub mod server;
+#[cfg(feature = "sim")]
+pub mod sim;
