@@ -153,7 +153,10 @@ pub fn rtsp_values(data: &[u8]) {
             if let Ok(url) = ClientUrl::parse(&text) {
                 let request = url.request();
                 assert!(!request.contains(['\r', '\n', ' ']), "{request}");
-                assert!(!format!("{url:?}").contains("hunter2") || !text.contains(":hunter2@"));
+                if let Some((_, password)) = url.user().filter(|(_, p)| p.len() > 7) {
+                    let elsewhere = request.contains(password);
+                    assert!(elsewhere || !format!("{url:?}").contains(password));
+                }
                 let again = ClientUrl::parse(request).expect("what is requested is a URL");
                 assert_eq!((again.host(), again.port()), (url.host(), url.port()));
                 assert_eq!(again.user(), None);
