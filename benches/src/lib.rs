@@ -1,4 +1,6 @@
-//! What the measuring programs share: a synthetic stream and blocking RTSP handshakes.
+//! What the measuring programs share: a synthetic stream, blocking RTSP handshakes, the torture
+//! suite.
 
 pub mod handshake;
 pub mod synthetic;
+pub mod torture;

@@ -11,6 +11,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long nothing must come for it to count as silence.
 const SILENCE: Duration = Duration::from_millis(300);
 
+const H265_SDP: &str = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=x\r\nc=IN IP4 0.0.0.0\r\nt=0 0\r\n\
+    m=video 0 RTP/AVP 96\r\na=rtpmap:96 H265/90000\r\na=control:streamid=0\r\n";
+
 /// What came back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Heard {
@@ -66,9 +69,14 @@ impl Peer {
         self.hear(PATIENCE)
     }
 
+    /// OPTIONS, as anybody may ask.
+    pub fn options(&mut self, url: &str) -> Heard {
+        self.request("OPTIONS", url, "", "")
+    }
+
     /// The next answer, media passed over.
-    pub fn answer(&mut self, silence_expected: bool) -> Heard {
-        self.hear(if silence_expected { SILENCE } else { PATIENCE })
+    pub fn answer(&mut self, silence_expected: bool, patience: Duration) -> Heard {
+        self.hear(if silence_expected { SILENCE } else { patience })
     }
 
     fn hear(&mut self, patience: Duration) -> Heard {
@@ -125,6 +133,9 @@ impl Peer {
     }
 
     /// Brings the connection into `state`; fills in the session's and the track's names.
+    ///
+    /// # Errors
+    /// What the server answered instead.
     pub fn bring_to(&mut self, state: State, names: &mut Names) -> Result<(), String> {
         match state {
             State::Fresh => {}
@@ -143,14 +154,18 @@ impl Peer {
                     self.expect_ok("PLAY", &names.url.clone(), &session, "", names)?;
                 }
             }
-            State::Announced | State::Recording => {
-                let sdp = easydarwin_benches::synthetic::sdp();
-                // The stream that readers use is taken; a publisher's state needs its own.
-                names.url = format!("{}-publisher", names.url);
-                names.path = format!("{}-publisher", names.path);
+            State::Announced | State::Recording | State::RecordingH265 => {
+                let sdp = match state {
+                    State::RecordingH265 => H265_SDP.to_owned(),
+                    _ => crate::synthetic::sdp(),
+                };
+                // The stream that readers use is taken, and a server may take a while to notice
+                // that the publisher of the vector before has gone: each has a stream of its own.
+                names.url = format!("{}-{}", names.url, names.publisher);
+                names.path = format!("{}-{}", names.path, names.publisher);
                 names.track = format!("{}/streamid=0", names.url);
                 self.expect_ok("ANNOUNCE", &names.url.clone(), "", &sdp, names)?;
-                if state == State::Recording {
+                if state != State::Announced {
                     let transport =
                         "Transport: RTP/AVP/TCP;unicast;interleaved=0-1;mode=record\r\n";
                     self.expect_ok("SETUP", &names.track.clone(), transport, "", names)?;

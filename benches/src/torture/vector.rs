@@ -18,8 +18,11 @@ pub enum State {
     Playing,
     /// Announced, nothing set up.
     Announced,
-    /// Recording over TCP.
+    /// Recording H.264 over TCP.
     Recording,
+    /// Recording H.265 over TCP.
+    #[serde(rename = "recording-h265")]
+    RecordingH265,
 }
 
 /// One case.
@@ -48,6 +51,28 @@ pub struct Vector {
     pub why: String,
     /// Specification, or where such bytes were seen.
     pub source: String,
+    /// Milliseconds between two items of `send`; for those who trickle.
+    #[serde(default = "short_pause")]
+    pub pause_ms: u64,
+    /// Seconds for which each answer, or the closing, is waited for.
+    #[serde(default = "short_patience")]
+    pub patience_s: u64,
+    /// Sent by another connection after all that; its answer is held to `other_expect`.
+    #[serde(default)]
+    pub other_send: Option<String>,
+    /// Accepted answers of the other connection, as in `expect`.
+    #[serde(default)]
+    pub other_expect: Option<String>,
+}
+
+/// How long an answer may take.
+fn short_patience() -> u64 {
+    5
+}
+
+/// Long enough for the server to see a write of its own.
+fn short_pause() -> u64 {
+    20
 }
 
 fn fresh() -> State {
@@ -98,6 +123,8 @@ pub struct Names {
     pub track: String,
     /// `{session}`: the session's identifier.
     pub session: String,
+    /// Appended to the stream's name by a vector that publishes.
+    pub publisher: String,
 }
 
 /// Fills in names, `{hex:…}`, `{repeat:TEXT:COUNT}` and `{repeathex:…:COUNT}`.
