@@ -1,5 +1,6 @@
 #![doc = include_str!("guide.md")]
 
+mod arrival;
 mod client;
 mod event;
 mod link;

@@ -3,17 +3,17 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
-use super::network::{Flight, Noticed};
+use super::network::Flight;
 use super::trace::Happened;
-use super::{ConnectError, End, Event, Network};
+use super::{ConnectError, End, Network};
 
 /// How long an unanswered connection attempt lasts (six repetitions, the default of Linux).
 const CONNECT_PATIENCE: Duration = Duration::from_secs(127);
 /// How long bytes stay unacknowledged before their sender's end is broken (15 repetitions, the
 /// default of Linux).
-const SEND_PATIENCE: Duration = Duration::from_secs(924);
+pub(super) const SEND_PATIENCE: Duration = Duration::from_secs(924);
 
 /// A connection of two ends: the one that asked for it, and the one that accepts.
 #[derive(Debug)]
@@ -25,17 +25,17 @@ pub(super) struct Stream {
 #[derive(Debug)]
 pub(super) struct StreamEnd {
     addr: SocketAddr,
-    state: EndState,
+    pub(super) state: EndState,
     /// When the last bytes for this end come: none overtake.
     latest: Instant,
     /// Bytes that were sent to this end and have not come.
-    under_way: usize,
+    pub(super) under_way: usize,
     /// Since when something that this end sent goes nowhere.
-    unanswered: Option<Instant>,
+    pub(super) unanswered: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum EndState {
+pub(super) enum EndState {
     /// Not yet.
     Opening,
     Open,
@@ -63,7 +63,7 @@ impl Stream {
         }
     }
 
-    fn end(&mut self, end: End) -> &mut StreamEnd {
+    pub(super) fn end(&mut self, end: End) -> &mut StreamEnd {
         let [first, second] = &mut self.ends;
         if end.accepted { second } else { first }
     }
@@ -102,7 +102,7 @@ impl Network {
         self.listening.remove(&addr);
     }
 
-    /// Asks for a connection; [`Event::Connected`] or [`Event::NotConnected`] follows.
+    /// Asks for a connection; [`Event::Connected`](super::Event::Connected) or [`Event::NotConnected`](super::Event::NotConnected) follows.
     pub fn connect(&mut self, from: IpAddr, to: SocketAddr) -> End {
         let stream = self.new_stream(from, to);
         let end = End {
@@ -141,7 +141,7 @@ impl Network {
         }
     }
 
-    /// Closes an end in order: the other one gets what was sent, then [`Event::Closed`]. Nothing
+    /// Closes an end in order: the other one gets what was sent, then [`Event::Closed`](super::Event::Closed). Nothing
     /// comes to this end any more.
     pub fn close(&mut self, end: End) {
         if self.leave(end) {
@@ -150,7 +150,7 @@ impl Network {
         }
     }
 
-    /// Breaks a connection from one end: the other one gets [`Event::Reset`].
+    /// Breaks a connection from one end: the other one gets [`Event::Reset`](super::Event::Reset).
     pub fn reset(&mut self, end: End) {
         if self.leave(end) {
             self.record(Happened::Fault(end, "reset"));
@@ -158,7 +158,7 @@ impl Network {
         }
     }
 
-    /// Breaks a connection on the way: both ends get [`Event::Reset`].
+    /// Breaks a connection on the way: both ends get [`Event::Reset`](super::Event::Reset).
     pub fn cut(&mut self, end: End) {
         self.record(Happened::Fault(end, "cut"));
         let now = self.now();
@@ -201,7 +201,7 @@ impl Network {
         self.local(end.other())
     }
 
-    fn state(&self, end: End) -> Option<EndState> {
+    pub(super) fn state(&self, end: End) -> Option<EndState> {
         let [first, second] = &self.streams.get(&end.stream)?.ends;
         Some(if end.accepted { second } else { first }.state)
     }
@@ -211,7 +211,7 @@ impl Network {
     }
 
     /// The owner of this end lets go of it; whether there was something to let go of.
-    fn leave(&mut self, end: End) -> bool {
+    pub(super) fn leave(&mut self, end: End) -> bool {
         let Some(stream) = self.streams.get_mut(&end.stream) else {
             return false;
         };
@@ -281,7 +281,7 @@ impl Network {
     }
 
     /// Something that this end sent went nowhere: it will not wait for ever.
-    fn unanswered(&mut self, end: End) {
+    pub(super) fn unanswered(&mut self, end: End) {
         let now = self.now();
         let Some(stream) = self.streams.get_mut(&end.stream) else {
             return;
@@ -290,140 +290,5 @@ impl Network {
             stream.end(end).unanswered = Some(now);
             self.schedule(now + SEND_PATIENCE, Flight::Abandon(end));
         }
-    }
-
-    pub(super) fn arrive(&mut self, flight: Flight) -> Option<Noticed> {
-        match flight {
-            Flight::Datagram(from, to, data) => self.datagram(from, to, data),
-            Flight::Syn(stream) => self.asked(stream),
-            Flight::SynAnswer(stream, error) => self.answered(stream, error),
-            Flight::Segment(end, bytes) => self.segment(end, bytes),
-            Flight::Fin(end) => {
-                let host = self.owner(end)?;
-                self.leave(end);
-                self.record(Happened::SawClose(end));
-                Some((host, Event::Closed { end }))
-            }
-            Flight::Reset(end) => self.broken(end),
-            Flight::Abandon(end) => {
-                let since = self.streams.get_mut(&end.stream)?.end(end).unanswered?;
-                // Answered meanwhile, and unanswered again only later.
-                if self.now() < since + SEND_PATIENCE {
-                    return None;
-                }
-                self.broken(end)
-            }
-        }
-    }
-
-    /// The host that knows this end, as long as there is something to know.
-    fn owner(&mut self, end: End) -> Option<IpAddr> {
-        let known = match self.state(end)? {
-            EndState::Open => true,
-            EndState::Opening => !end.accepted,
-            EndState::Gone => false,
-        };
-        if !known {
-            self.leave(end);
-            return None;
-        }
-        Some(self.local(end)?.ip())
-    }
-
-    fn broken(&mut self, end: End) -> Option<Noticed> {
-        let host = self.owner(end)?;
-        let opening = self.state(end)? == EndState::Opening;
-        self.leave(end);
-        if opening {
-            let error = ConnectError::Refused;
-            self.record(Happened::NotConnected(end, error));
-            return Some((host, Event::NotConnected { end, error }));
-        }
-        self.record(Happened::SawReset(end));
-        Some((host, Event::Reset { end }))
-    }
-
-    fn asked(&mut self, stream: u64) -> Option<Noticed> {
-        let client = End {
-            stream,
-            accepted: false,
-        };
-        let server = client.other();
-        let addr = self.local(server)?;
-        if !self.is_up(addr.ip()) {
-            return None;
-        }
-        if !self.listening.contains(&addr) {
-            self.fly(
-                server,
-                Flight::SynAnswer(stream, Some(ConnectError::Refused)),
-                0,
-            );
-            return None;
-        }
-        if let Some(stream) = self.streams.get_mut(&stream) {
-            stream.end(server).state = EndState::Open;
-        }
-        self.record(Happened::Connected(server));
-        self.fly(server, Flight::SynAnswer(stream, None), 0);
-        let from = self.peer(server)?;
-        let event = Event::Accepted {
-            end: server,
-            from,
-            to: addr,
-        };
-        Some((addr.ip(), event))
-    }
-
-    fn answered(&mut self, stream: u64, error: Option<ConnectError>) -> Option<Noticed> {
-        let end = End {
-            stream,
-            accepted: false,
-        };
-        match self.state(end)? {
-            EndState::Opening => {}
-            // Answered in time, or not waited for any more.
-            EndState::Open => return None,
-            EndState::Gone => {
-                self.fly(end, Flight::Reset(end.other()), 0);
-                return None;
-            }
-        }
-        let host = self.local(end)?.ip();
-        match error {
-            None => {
-                self.streams.get_mut(&stream)?.end(end).state = EndState::Open;
-                self.record(Happened::Connected(end));
-                Some((host, Event::Connected { end }))
-            }
-            Some(error) => {
-                self.streams.remove(&stream);
-                self.record(Happened::NotConnected(end, error));
-                Some((host, Event::NotConnected { end, error }))
-            }
-        }
-    }
-
-    fn segment(&mut self, end: End, first: Bytes) -> Option<Noticed> {
-        let host = self.local(end)?.ip();
-        let mut data = BytesMut::from(&*first);
-        while let Some(more) = self.more_for(end) {
-            data.extend_from_slice(&more);
-        }
-        if let Some(stream) = self.streams.get_mut(&end.stream) {
-            let own = stream.end(end);
-            own.under_way = own.under_way.saturating_sub(data.len());
-        }
-        if !self.is_up(host) {
-            self.unanswered(end.other());
-            return None;
-        }
-        if !self.is_open(end) {
-            self.fly(end, Flight::Reset(end.other()), 0);
-            return None;
-        }
-        self.record(Happened::Received(end, data.len()));
-        let data = data.freeze();
-        Some((host, Event::Received { end, data }))
     }
 }
