@@ -41,11 +41,12 @@ def publishers():
                     yield f"/torture{suffix}", codec
 
 
-def factory(launch, mode, shared):
+def factory(launch, mode):
     made = GstRtspServer.RTSPMediaFactory()
     made.set_launch(launch)
     made.set_transport_mode(mode)
-    made.set_shared(shared)
+    # A pipeline for each client: what one vector does to it is not seen by the next.
+    made.set_shared(False)
     return made
 
 
@@ -56,9 +57,9 @@ def main():
     server.set_service(sys.argv[1] if len(sys.argv) > 1 else "8555")
     mounts = server.get_mount_points()
     mode = GstRtspServer.RTSPTransportMode
-    mounts.add_factory("/torture", factory(PLAY, mode.PLAY, True))
+    mounts.add_factory("/torture", factory(PLAY, mode.PLAY))
     for path, codec in publishers():
-        mounts.add_factory(path, factory(RECORD[codec], mode.RECORD, False))
+        mounts.add_factory(path, factory(RECORD[codec], mode.RECORD))
     if server.attach(None) == 0:
         sys.exit("the port is in use")
     print(f"{Gst.version_string()}, gst-rtsp-server at {server.get_bound_port()}", flush=True)
