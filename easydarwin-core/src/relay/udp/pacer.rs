@@ -8,6 +8,8 @@ pub(super) const BURST: usize = 48 * 1024;
 pub(super) const SLICE: usize = 32;
 /// Least time between two bursts: what the runtime's timer can do.
 const INTERVAL: Duration = Duration::from_millis(1);
+/// Backlog of small units is sent so much at a time: each wake-up for less costs as much.
+const PORTION: usize = BURST / 4 * 3;
 
 /// Backlog is sent this many times faster than it was filmed: two seconds of it are made up for
 /// in two thirds of a second.
@@ -59,6 +61,9 @@ pub(super) struct Demand {
     pub(super) picture: (usize, i64),
     /// Bytes of it that are not out.
     pub(super) bytes: usize,
+    /// Bytes that are not out, of this picture and of what follows, as far as they matter for the
+    /// next burst.
+    pub(super) ahead: usize,
     /// Since when it waits.
     pub(super) age: Duration,
     /// Time of a picture, if it is known.
@@ -115,6 +120,7 @@ impl Pacer {
         // The picture becomes shorter while it is sent; its rate does not.
         let same = self.picture.replace(demand.picture) == Some(demand.picture);
         self.rate = if same { self.rate.max(rate) } else { rate };
+        let bytes = bytes.max(demand.ahead.min(PORTION));
         let over = self.level.saturating_add(bytes).saturating_sub(BURST);
         let wait = time_of(over.min(self.level), self.rate);
         let from = self.at.unwrap_or(now);
@@ -178,6 +184,7 @@ mod tests {
         let mut now = start;
         let mut out = Vec::new();
         for (number, (bytes, age)) in (0_i64..).zip(units) {
+            let index = usize::try_from(number).unwrap();
             let mut left = *bytes;
             while left > 0 {
                 let slice = left.min(SLICE * PACKET);
@@ -191,6 +198,12 @@ mod tests {
                 let demand = Demand {
                     picture: (0, number),
                     bytes: left,
+                    ahead: left
+                        + units
+                            .iter()
+                            .skip(index + 1)
+                            .map(|unit| unit.0)
+                            .sum::<usize>(),
                     age: *age,
                     frame: Some(Duration::from_millis(40)),
                     bitrate,
@@ -299,6 +312,7 @@ mod tests {
         let demand = |bitrate, age, frame| Demand {
             picture: (0, 0),
             bytes: 1_000_000,
+            ahead: 1_000_000,
             age,
             frame,
             bitrate,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use futures::future::BoxFuture;
 
-use super::pacer::{Demand, Pacer, SLICE};
+use super::pacer::{BURST, Demand, Pacer, SLICE};
 use super::sockets::{Half, Pair, UdpPeer};
 use super::{UdpForm, UdpTarget};
 use crate::relay::counters::ReaderShared;
@@ -188,17 +188,21 @@ impl UdpWriter {
 
     /// What the pacer has to know of the picture at the cursor; asked only when it is spread.
     fn demand(&self, unit: &Unit, context: &TurnContext<'_>) -> Demand {
-        let mut bytes = 0_usize;
+        let (mut bytes, mut ahead) = (0_usize, 0_usize);
+        let mut same = true;
         let mut number = context.cursor.next;
         while let Some(next) = context.window.unit(number) {
             number += 1;
-            if next.track != unit.track || next.flags.rtcp {
-                continue;
+            ahead = ahead.saturating_add(next.data.len());
+            if next.track == unit.track && !next.flags.rtcp {
+                same &= next.ts == unit.ts;
+                if same {
+                    bytes = bytes.saturating_add(next.data.len());
+                }
             }
-            if next.ts != unit.ts {
+            if !same && ahead >= BURST {
                 break;
             }
-            bytes = bytes.saturating_add(next.data.len());
         }
         let form = unit.udp.get();
         let out = form.map_or(0, |form| form.position(self.run, self.sent));
@@ -211,6 +215,7 @@ impl UdpWriter {
         Demand {
             picture: (unit.track, unit.ts),
             bytes: bytes.saturating_sub(out),
+            ahead: ahead.saturating_sub(out),
             age: context.now.saturating_duration_since(unit.arrival),
             frame,
             bitrate: self.stream.counters.bitrate.value(),
