@@ -254,6 +254,9 @@ impl RtspClient {
             ClientEvent::Refused { method, status, .. } => {
                 return self.over(net, ClientOutcome::Refused(method, status));
             }
+            ClientEvent::LoginFailed { method, .. } => {
+                return self.over(net, ClientOutcome::Refused(method, Status::UNAUTHORIZED));
+            }
             ClientEvent::Redirected { location } => {
                 return self.over(net, ClientOutcome::Redirected(location));
             }
