@@ -16,6 +16,8 @@ pub mod cli;
 pub mod http;
 #[cfg(feature = "protocol")]
 pub mod protocol;
+#[cfg(feature = "server")]
+pub mod pull;
 #[cfg(feature = "registry")]
 pub mod registry;
 #[cfg(feature = "server")]

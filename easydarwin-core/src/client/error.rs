@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use crate::media::sdp::SdpError;
 use crate::rtp::PacketizeError;
-use crate::rtsp::{ClientUrlError, LoginError, Method, ParseError, Status};
+use crate::rtsp::{ClientUrlError, LoginError, Method, ParseError, RedirectError, Status};
 
 /// Why pushing or pulling failed.
 #[derive(Debug, Error)]
@@ -15,12 +15,9 @@ pub enum ClientError {
     /// The URL cannot be used.
     #[error("no usable RTSP URL: {0}; write rtsp://host[:port]/path")]
     Url(#[from] ClientUrlError),
-    /// The server pointed elsewhere too often.
-    #[error("more than {limit} redirections")]
-    Redirections {
-        /// How many are followed.
-        limit: usize,
-    },
+    /// The server pointed to where it is not followed.
+    #[error("the redirection cannot be followed: {0}")]
+    Redirect(#[from] RedirectError),
     /// The host name has no address.
     #[error("cannot resolve {host:?}")]
     Resolve {

@@ -1,11 +1,8 @@
-use crate::rtsp::{ClientEvent, ClientUrl, Login, Method, Status, Transport};
+use crate::rtsp::{ClientEvent, ClientUrl, Method, Redirects, Status, Transport};
 
 use super::connection::Connection;
 use super::udp::UdpPair;
 use super::{ClientError, ClientOptions, ClientTransport};
-
-/// Redirections that are followed.
-const MAX_REDIRECTIONS: usize = 3;
 
 /// How one track travels.
 #[derive(Debug)]
@@ -28,32 +25,16 @@ pub(super) async fn open(
     options: &ClientOptions,
     first: &impl FirstRequest,
 ) -> Result<(Connection, ClientEvent), ClientError> {
-    let mut url = ClientUrl::parse(url)?;
-    let mut login = match (&options.login, url.user()) {
-        (Login::FromUrl, Some((user, password))) => Login::Password {
-            user: user.to_owned(),
-            password: password.to_owned(),
-        },
-        (login, _) => login.clone(),
-    };
-    for _ in 0..=MAX_REDIRECTIONS {
-        let mut connection = Connection::open(&url, login.clone(), options).await?;
+    let url = ClientUrl::parse(url)?;
+    let mut way = Redirects::new(url, options.login.clone(), options.redirects);
+    loop {
+        let mut connection = Connection::open(way.url(), way.login().clone(), options).await?;
         first.make(&mut connection);
         match connection.answer(first.method()).await? {
-            ClientEvent::Redirected { location } => {
-                let next = ClientUrl::parse(&location)?;
-                if next.host() != url.host() || (url.is_secure() && !next.is_secure()) {
-                    // Secrets are for the host they were given for, as safe as they were given.
-                    login = Login::FromUrl;
-                }
-                url = next;
-            }
+            ClientEvent::Redirected { location } => way.follow(&location)?,
             event => return Ok((connection, event)),
         }
     }
-    Err(ClientError::Redirections {
-        limit: MAX_REDIRECTIONS,
-    })
 }
 
 /// Sets one track up. `transport` is what was agreed on so far and becomes what is agreed on now.
@@ -145,7 +126,11 @@ async fn ask(
 pub(super) fn unexpected(method: Method, event: &ClientEvent) -> ClientError {
     ClientError::BadAnswer {
         method,
-        what: format!("{event:?} came instead"),
+        what: match event {
+            // Its target may hold a token.
+            ClientEvent::Redirected { .. } => "a redirection came instead".to_owned(),
+            event => format!("{event:?} came instead"),
+        },
     }
 }
 

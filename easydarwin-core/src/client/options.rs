@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::rtsp::{Limits, Login};
+use crate::rtsp::{Limits, Login, RedirectPolicy};
 
 /// How a client connects. All durations are upper bounds.
 #[derive(Debug, Clone)]
@@ -13,6 +13,9 @@ pub struct ClientOptions {
     /// Whether the password may go unencrypted over the network when the server offers nothing
     /// better than Basic, as some old cameras do. Default no.
     pub plain_basic: bool,
+    /// Which redirections are followed. Default: five in a row, never from RTSPS to RTSP, and
+    /// without the login to other servers.
+    pub redirects: RedirectPolicy,
     /// For a TCP connection, name resolution included. Default 5 s.
     pub connect_timeout: Duration,
     /// For the answer to one request. Default 10 s (a server may fetch the stream first).
@@ -52,6 +55,7 @@ impl Default for ClientOptions {
             transport: ClientTransport::default(),
             login: Login::default(),
             plain_basic: false,
+            redirects: RedirectPolicy::default(),
             connect_timeout: Duration::from_secs(5),
             request_timeout: Duration::from_secs(10),
             stall_timeout: Duration::from_secs(10),

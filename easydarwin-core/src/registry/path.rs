@@ -1,6 +1,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// The name of a stream: `<serial>/<channel>` for devices, any other path for everybody else.
@@ -15,7 +16,8 @@ use thiserror::Error;
 /// }
 /// # Ok::<(), easydarwin_core::registry::PathError>(())
 /// ```
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct StreamPath(Arc<str>);
 
 /// Why a text is no stream path.
@@ -113,6 +115,20 @@ fn component_is_clean(component: &str) -> bool {
         && component
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || b"-._~@+".contains(&b))
+}
+
+impl TryFrom<String> for StreamPath {
+    type Error = PathError;
+
+    fn try_from(text: String) -> Result<Self, PathError> {
+        Self::parse(&text)
+    }
+}
+
+impl From<StreamPath> for String {
+    fn from(path: StreamPath) -> Self {
+        path.as_str().to_owned()
+    }
 }
 
 impl fmt::Display for StreamPath {

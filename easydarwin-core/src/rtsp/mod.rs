@@ -17,20 +17,24 @@ mod message;
 mod parser;
 #[cfg(test)]
 mod properties;
+mod redact;
 mod server;
 mod status;
 mod transport;
 mod uri;
 
 pub use client::{
-    ClientEvent, ClientSession, ClientStep, ClientUrl, ClientUrlError, Login, LoginError,
-    TrackStart,
+    ClientEvent, ClientSession, ClientStep, ClientUrl, ClientUrlError, KeepAlive, Login,
+    LoginError, RedirectError, RedirectPolicy, Redirects, TrackStart,
 };
+#[cfg(feature = "server")]
+pub(crate) use client::{aggregate_urls, track_urls};
 pub use config::{Limits, ServerConfig};
 pub use credentials::Credentials;
 pub use headers::Headers;
 pub use message::{Method, Request, Response};
 pub use parser::{Message, ParseError, Parsed, Parser};
+pub(crate) use redact::redacted;
 pub use server::{
     CloseReason, Reply, RequestId, RtpInfo, ServerConnection, ServerEvent, SessionRole,
     SetupRequest, Step,

@@ -1,6 +1,6 @@
 use super::server::{Behaviour, Server};
 use super::*;
-use crate::rtsp::{Reply, Status};
+use crate::rtsp::{RedirectError, Reply, Status};
 
 #[tokio::test]
 async fn a_token_is_sent_with_the_first_request() {
@@ -65,7 +65,7 @@ async fn user_and_password_of_the_url_answer_a_digest() {
 }
 
 #[tokio::test]
-async fn redirections_are_followed_three_times() {
+async fn redirections_are_followed_five_times() {
     let server = Server::start(Behaviour::default()).await;
     server.describe(description());
     let pointer = |to: String, times: usize| async move {
@@ -77,7 +77,8 @@ async fn redirections_are_followed_three_times() {
             for n in 1..=times {
                 let (mut stream, _) = listener.accept().await.unwrap();
                 let _ = stream.read(&mut [0; 4096]).await.unwrap();
-                let to = if n == times { &to } else { &own_url };
+                let next = format!("{own_url}{n}");
+                let to = if n == times { &to } else { &next };
                 let answer = format!("RTSP/1.0 301 Moved\r\nCSeq: 1\r\nLocation: {to}\r\n\r\n");
                 stream.write_all(answer.as_bytes()).await.unwrap();
                 // Read until the client hangs up, so that it sees the answer and no reset.
@@ -86,13 +87,13 @@ async fn redirections_are_followed_three_times() {
         });
         own
     };
-    let url = pointer(server.url(), 3).await;
+    let url = pointer(server.url(), 5).await;
     soon(Player::connect(&url, ClientOptions::default()))
         .await
         .unwrap();
-    let url = pointer(server.url(), 4).await;
+    let url = pointer(server.url(), 6).await;
     assert!(matches!(
         soon(Player::connect(&url, ClientOptions::default())).await,
-        Err(ClientError::Redirections { limit: 3 })
+        Err(ClientError::Redirect(RedirectError::TooMany(5)))
     ));
 }

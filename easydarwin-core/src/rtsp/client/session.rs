@@ -1,14 +1,17 @@
 use std::collections::VecDeque;
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 
 use crate::rtsp::{
     Headers, Limits, Message, Method, Parsed, Parser, Request, Response, Status, Transport,
+    redacted,
 };
 
+use super::control::{join, repaired_base, session_control};
 use super::login::Authenticator;
-use super::{ClientEvent, ClientStep, ClientUrl, Login, TrackStart};
+use super::{ClientEvent, ClientStep, ClientUrl, KeepAlive, Login, TrackStart};
 
 /// Session timeout when the server names none (RFC 2326, 12.37).
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
@@ -21,7 +24,6 @@ const MAX_SENT: usize = 8;
 ///
 /// Requests are made by the methods named after them; their answers come out of
 /// [`next`](Self::next). Logins (one repetition per request) and keep-alives are dealt with inside.
-#[derive(Debug)]
 pub struct ClientSession {
     parser: Parser,
     authenticator: Authenticator,
@@ -38,16 +40,31 @@ pub struct ClientSession {
     session: Option<String>,
     timeout: Duration,
     /// When the next keep-alive is due; none before the first SETUP succeeded.
-    keep_alive: Option<Instant>,
-    keep_alive_method: Method,
+    keep_alive_due: Option<Instant>,
+    keep_alive: KeepAlive,
+    /// When the keep-alive was sent that has no answer yet.
+    keep_alive_sent: Option<Instant>,
+    server: Option<String>,
 }
 
-#[derive(Debug)]
 struct Sent {
     cseq: u32,
     request: Request,
     repeats: u8,
     keep_alive: bool,
+}
+
+impl fmt::Debug for ClientSession {
+    /// Without what holds secrets: login, requests, tokens of the URL.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientSession")
+            .field("url", &redacted(&self.url))
+            .field("session", &self.session.is_some())
+            .field("timeout", &self.timeout)
+            .field("keep_alive", &self.keep_alive)
+            .field("unanswered", &self.sent.len())
+            .finish_non_exhaustive()
+    }
 }
 
 impl ClientSession {
@@ -78,8 +95,10 @@ impl ClientSession {
             sent: VecDeque::new(),
             session: None,
             timeout: DEFAULT_TIMEOUT,
-            keep_alive: None,
-            keep_alive_method: Method::GetParameter,
+            keep_alive_due: None,
+            keep_alive: KeepAlive::default(),
+            keep_alive_sent: None,
+            server: None,
         }
     }
 
@@ -87,6 +106,58 @@ impl ClientSession {
     /// the network is trusted. Without this only Digest is answered.
     pub fn allow_basic(&mut self, allowed: bool) {
         self.authenticator.allow_basic(allowed);
+    }
+
+    /// Begins with another way of keeping the session alive than GET_PARAMETER: the one that this
+    /// server was found to understand.
+    pub fn set_keep_alive(&mut self, keep_alive: KeepAlive) {
+        self.keep_alive = keep_alive;
+    }
+
+    /// How the session is kept alive now; a refusal moves it one rung down.
+    pub fn keep_alive(&self) -> KeepAlive {
+        self.keep_alive
+    }
+
+    /// Since when a keep-alive waits for its answer.
+    pub fn unanswered_keep_alive(&self) -> Option<Instant> {
+        self.keep_alive_sent
+    }
+
+    /// The session's id, once SETUP (or an eager server's earlier answer) brought one.
+    pub fn session_id(&self) -> Option<&str> {
+        self.session.as_deref()
+    }
+
+    /// How long the server keeps a session of which it hears nothing.
+    pub fn session_timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// The URL of PLAY, RECORD, keep-alives and TEARDOWN.
+    pub fn aggregate_url(&self) -> &str {
+        &self.aggregate
+    }
+
+    /// Uses another URL for PLAY, RECORD, keep-alives and TEARDOWN: some servers know only one
+    /// form of it.
+    pub fn set_aggregate_url(&mut self, url: String) {
+        self.aggregate = url;
+    }
+
+    /// The URL of the stream as connected to.
+    pub fn request_url(&self) -> &str {
+        &self.url
+    }
+
+    /// What relative controls belong to.
+    pub fn base_url(&self) -> &str {
+        &self.base
+    }
+
+    /// The `Server` header of the last answer that had one.
+    pub fn server(&self) -> Option<&str> {
+        self.server.as_deref()
     }
 
     /// Asks what the server can do.
@@ -112,7 +183,12 @@ impl ClientSession {
 
     /// Sets up the track whose control attribute this is.
     pub fn setup(&mut self, control: Option<&str>, transport: &Transport) {
-        let mut request = Request::new(Method::Setup, self.track_url(control));
+        self.setup_url(self.track_url(control), transport);
+    }
+
+    /// Sets up the track of this URL.
+    pub fn setup_url(&mut self, url: String, transport: &Transport) {
+        let mut request = Request::new(Method::Setup, url);
         request.headers.push("Transport", transport.to_string());
         self.send(request, 0, false);
     }
@@ -133,8 +209,15 @@ impl ClientSession {
 
     /// Ends the session.
     pub fn teardown(&mut self) {
-        self.keep_alive = None;
+        self.keep_alive_due = None;
         let request = Request::new(Method::Teardown, self.aggregate.clone());
+        self.send(request, 0, false);
+    }
+
+    /// Ends a session of an earlier connection, before this one has a session of its own.
+    pub fn teardown_other(&mut self, url: &str, id: &str) {
+        let mut request = Request::new(Method::Teardown, url);
+        request.headers.push("Session", id);
         self.send(request, 0, false);
     }
 
@@ -145,15 +228,22 @@ impl ClientSession {
 
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.keep_alive
+        self.keep_alive_due
     }
 
     /// Sends a keep-alive when one is due.
     pub fn handle_timeout(&mut self, now: Instant) {
-        if self.keep_alive.is_some_and(|due| due <= now) {
+        if self.keep_alive_due.is_some_and(|due| due <= now) {
             self.schedule(now);
-            let request = Request::new(self.keep_alive_method.clone(), self.aggregate.clone());
-            self.send(request, 0, true);
+            if self.keep_alive_sent.take().is_some() {
+                // Some cameras answer nothing at all to what they do not know, and then hang.
+                self.keep_alive = self.keep_alive.next();
+            }
+            if let Some(method) = self.keep_alive.method() {
+                self.keep_alive_sent = Some(now);
+                let request = Request::new(method, self.aggregate.clone());
+                self.send(request, 0, true);
+            }
         }
     }
 
@@ -229,13 +319,15 @@ impl ClientSession {
     /// The request that a response answers: by number, else the oldest (some cameras send none).
     fn answered(&mut self, response: &Response) -> Option<Sent> {
         let cseq: Option<u32> = response.headers.get("CSeq").and_then(|v| v.parse().ok());
-        match cseq {
-            Some(cseq) => {
-                let at = self.sent.iter().position(|sent| sent.cseq == cseq)?;
-                self.sent.remove(at)
-            }
-            None => self.sent.pop_front(),
+        let Some(cseq) = cseq else {
+            return self.sent.pop_front();
+        };
+        if let Some(at) = self.sent.iter().position(|sent| sent.cseq == cseq) {
+            return self.sent.remove(at);
         }
+        // Cameras that refuse a keep-alive under the number of the request before it exist.
+        let only = self.sent.len() == 1 && !response.status.is_success();
+        self.sent.pop_front_if(|sent| only && sent.keep_alive)
     }
 
     fn response(&mut self, response: Response, now: Instant) -> Option<ClientEvent> {
@@ -243,23 +335,30 @@ impl ClientSession {
         if status < Status::OK {
             return None;
         }
+        if let Some(server) = response.headers.get("Server") {
+            self.server = Some(server.to_owned());
+        }
         let sent = self.answered(&response)?;
         if sent.keep_alive {
             return self.kept_alive(&response);
         }
         let method = sent.request.method.clone();
-        if method == Method::Teardown {
-            return Some(ClientEvent::TornDown);
-        }
         if status == Status::UNAUTHORIZED {
             let again = self
                 .authenticator
                 .challenged(&response.headers, sent.repeats);
-            if let Err(error) = again {
-                return Some(ClientEvent::LoginFailed { method, error });
+            match again {
+                Ok(()) => {
+                    self.send(sent.request, sent.repeats + 1, false);
+                    return None;
+                }
+                // Whatever it was refused for, nobody waits for more.
+                Err(_) if method == Method::Teardown => {}
+                Err(error) => return Some(ClientEvent::LoginFailed { method, error }),
             }
-            self.send(sent.request, sent.repeats + 1, false);
-            return None;
+        }
+        if method == Method::Teardown {
+            return Some(ClientEvent::TornDown);
         }
         if (300..400).contains(&status.code())
             && let Some(location) = response.headers.get("Location")
@@ -309,10 +408,13 @@ impl ClientSession {
         }
     }
 
-    /// Refused keep-alives: another method is tried; an unknown session is over.
+    /// Refused keep-alives: another method is tried; an unknown session is over. Some cameras
+    /// answer 454 to a GET_PARAMETER that they only do not implement.
     fn kept_alive(&mut self, response: &Response) -> Option<ClientEvent> {
-        if response.status == Status::SESSION_NOT_FOUND {
-            self.keep_alive = None;
+        self.keep_alive_sent = None;
+        let unknown = response.status == Status::SESSION_NOT_FOUND;
+        if unknown && self.keep_alive != KeepAlive::GetParameter {
+            self.keep_alive_due = None;
             return Some(ClientEvent::Ended);
         }
         if response.status == Status::UNAUTHORIZED {
@@ -320,7 +422,7 @@ impl ClientSession {
             // not count as life is the server's to say.
             let _ = self.authenticator.challenged(&response.headers, 0);
         } else if !response.status.is_success() {
-            self.keep_alive_method = Method::Options;
+            self.keep_alive = self.keep_alive.next();
         }
         None
     }
@@ -330,7 +432,7 @@ impl ClientSession {
         if headers.get("Public").is_some()
             && !methods.any(|name| name.trim().eq_ignore_ascii_case("GET_PARAMETER"))
         {
-            self.keep_alive_method = Method::Options;
+            self.keep_alive = self.keep_alive.max(KeepAlive::Options);
         }
     }
 
@@ -356,7 +458,7 @@ impl ClientSession {
     }
 
     fn schedule(&mut self, now: Instant) {
-        self.keep_alive = Some(now + (self.timeout / 2).max(MIN_KEEP_ALIVE));
+        self.keep_alive_due = Some(now + (self.timeout / 2).max(MIN_KEEP_ALIVE));
     }
 
     /// What the controls of the description belong to (RFC 2326, C.1.1).
@@ -364,16 +466,12 @@ impl ClientSession {
         let base = ["Content-Base", "Content-Location"]
             .iter()
             .filter_map(|name| response.headers.get(name))
-            .find(|value| value.contains("://"));
+            .find_map(repaired_base);
         if let Some(base) = base {
             self.base = base.to_owned();
         }
         let text = String::from_utf8_lossy(&response.body);
-        let session_control = text
-            .lines()
-            .take_while(|line| !line.starts_with("m="))
-            .find_map(|line| line.strip_prefix("a=control:"));
-        self.aggregate = join(&self.base, session_control.map(str::trim));
+        self.aggregate = join(&self.base, session_control(&text));
     }
 
     /// Servers ask little; whatever it is, it must not block them.
@@ -392,17 +490,5 @@ impl ClientSession {
         }
         response.write(&mut self.output);
         (request.method == Method::Teardown).then_some(ClientEvent::Ended)
-    }
-}
-
-fn join(base: &str, control: Option<&str>) -> String {
-    match control {
-        None | Some("" | "*") => base.to_owned(),
-        Some(absolute) if absolute.contains("://") => absolute.to_owned(),
-        Some(relative) => format!(
-            "{}/{}",
-            base.trim_end_matches('/'),
-            relative.trim_start_matches('/')
-        ),
     }
 }

@@ -2,6 +2,7 @@ use std::fmt;
 
 use thiserror::Error;
 
+use crate::rtsp::redacted;
 use crate::rtsp::uri::decode;
 
 /// The port of `rtsp:` URLs without one.
@@ -9,7 +10,7 @@ const DEFAULT_PORT: u16 = 554;
 /// The port of `rtsps:` URLs without one (RFC 7826, 22.14).
 const DEFAULT_TLS_PORT: u16 = 322;
 
-/// A URL to connect to. `Debug` and `Display` never show its password.
+/// A URL to connect to. `Debug` and `Display` show neither user and password nor tokens.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ClientUrl {
     secure: bool,
@@ -141,13 +142,13 @@ fn split_port(address: &str, default_port: u16) -> Result<(&str, u16), ClientUrl
 
 impl fmt::Display for ClientUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.request)
+        f.write_str(&redacted(&self.request))
     }
 }
 
 impl fmt::Debug for ClientUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ClientUrl({})", self.request)
+        write!(f, "ClientUrl({self})")
     }
 }
 
