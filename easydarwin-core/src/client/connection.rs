@@ -298,7 +298,7 @@ impl Connection {
 
 /// Connects, with TLS and as a tunnel if that is asked for. Returns the addresses of both sides,
 /// too.
-async fn connect(
+pub(super) async fn connect(
     url: &ClientUrl,
     host: &str,
     options: &ClientOptions,

@@ -86,7 +86,7 @@ async fn set_up_udp(
     control: Option<&str>,
     record: bool,
 ) -> Result<Path, ClientError> {
-    let mut pair = UdpPair::bind(connection.local.ip(), connection.peer.ip()).await?;
+    let mut pair = UdpPair::bind(connection.local.ip(), connection.peer.ip())?;
     let asked = Transport {
         client_port: Some(pair.ports),
         record,

@@ -25,6 +25,8 @@
 mod connection;
 mod error;
 mod handshake;
+#[cfg(feature = "server")]
+mod link;
 mod options;
 mod played;
 mod player;
@@ -36,6 +38,11 @@ mod tests;
 mod tunnel;
 mod udp;
 mod wire;
+
+#[cfg(feature = "server")]
+pub(crate) use link::Link;
+#[cfg(feature = "server")]
+pub(crate) use udp::{MAX_DATAGRAM, UdpPair};
 
 pub use crate::rtsp::Login;
 pub use error::ClientError;

@@ -9,14 +9,14 @@ use super::ClientError;
 /// Tries to find two neighbouring free ports.
 const ATTEMPTS: usize = 64;
 /// The largest datagram.
-pub(super) const MAX_DATAGRAM: usize = 65_535;
+pub(crate) const MAX_DATAGRAM: usize = 65_535;
 
 /// The sockets of one track: an even port for RTP and the next one for RTCP (RFC 3550, 11).
 #[derive(Debug)]
-pub(super) struct UdpPair {
-    pub(super) rtp: UdpSocket,
-    pub(super) rtcp: UdpSocket,
-    pub(super) ports: (u16, u16),
+pub(crate) struct UdpPair {
+    pub(crate) rtp: UdpSocket,
+    pub(crate) rtcp: UdpSocket,
+    pub(crate) ports: (u16, u16),
     /// Where the peer's media comes from.
     peer: IpAddr,
     /// The peer's ports, once known.
@@ -24,10 +24,10 @@ pub(super) struct UdpPair {
 }
 
 impl UdpPair {
-    pub(super) async fn bind(local: IpAddr, peer: IpAddr) -> Result<Self, ClientError> {
+    pub(crate) fn bind(local: IpAddr, peer: IpAddr) -> Result<Self, ClientError> {
         let mut failed = io::Error::from(io::ErrorKind::AddrInUse);
         for _ in 0..ATTEMPTS {
-            match Self::try_bind(local, peer).await {
+            match Self::try_bind(local, peer) {
                 Ok(pair) => return Ok(pair),
                 Err(error) => failed = error,
             }
@@ -35,11 +35,11 @@ impl UdpPair {
         Err(ClientError::UdpPorts { source: failed })
     }
 
-    async fn try_bind(local: IpAddr, peer: IpAddr) -> io::Result<Self> {
-        let first = UdpSocket::bind((local, 0)).await?;
+    fn try_bind(local: IpAddr, peer: IpAddr) -> io::Result<Self> {
+        let first = bind((local, 0).into())?;
         let port = first.local_addr()?.port();
         // Odd: the neighbour below is as good as the one above.
-        let second = UdpSocket::bind((local, port ^ 1)).await?;
+        let second = bind((local, port ^ 1).into())?;
         let (rtp, rtcp) = if port & 1 == 0 {
             (first, second)
         } else {
@@ -55,7 +55,7 @@ impl UdpPair {
     }
 
     /// Takes the server's side from its answer to SETUP.
-    pub(super) fn set_peer(&mut self, source: Option<&str>, ports: Option<(u16, u16)>) {
+    pub(crate) fn set_peer(&mut self, source: Option<&str>, ports: Option<(u16, u16)>) {
         if let Some(source) = source.and_then(|text| text.parse().ok()) {
             self.peer = source;
         }
@@ -63,7 +63,7 @@ impl UdpPair {
     }
 
     /// Sends one RTP packet; waits while the socket's buffer is full.
-    pub(super) async fn send_rtp(&self, packet: &[u8]) -> io::Result<()> {
+    pub(crate) async fn send_rtp(&self, packet: &[u8]) -> io::Result<()> {
         match self.peer_ports {
             Some((port, _)) => gone_is_lost(self.rtp.send_to(packet, (self.peer, port)).await),
             None => Ok(()),
@@ -71,7 +71,7 @@ impl UdpPair {
     }
 
     /// Sends RTCP, if the socket takes it now.
-    pub(super) fn send_rtcp(&self, packet: &[u8]) {
+    pub(crate) fn send_rtcp(&self, packet: &[u8]) {
         if let Some((_, port)) = self.peer_ports {
             // A lost report is followed by the next.
             let _ = self
@@ -82,7 +82,7 @@ impl UdpPair {
 
     /// Opens the way through address translation: an RTP header without payload, which receivers
     /// ignore.
-    pub(super) fn punch(&self) {
+    pub(crate) fn punch(&self) {
         const EMPTY: [u8; 12] = [0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
         if let Some((port, _)) = self.peer_ports {
             let _ = self
@@ -92,7 +92,7 @@ impl UdpPair {
     }
 
     /// One datagram of the peer, if there is one. `scratch` holds [`MAX_DATAGRAM`] bytes.
-    pub(super) fn receive(&self, rtcp: bool, scratch: &mut [u8]) -> Option<Bytes> {
+    pub(crate) fn receive(&self, rtcp: bool, scratch: &mut [u8]) -> Option<Bytes> {
         let socket = if rtcp { &self.rtcp } else { &self.rtp };
         loop {
             match socket.try_recv_from(scratch) {
@@ -106,6 +106,12 @@ impl UdpPair {
             }
         }
     }
+}
+
+fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = std::net::UdpSocket::bind(address)?;
+    socket.set_nonblocking(true)?;
+    UdpSocket::from_std(socket)
 }
 
 /// Over UDP a port where nobody listens yet is a lost packet, not the end.

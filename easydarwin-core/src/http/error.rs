@@ -5,6 +5,7 @@ use serde_json::json;
 use thiserror::Error;
 
 use super::hls::HlsError;
+use crate::pull::PullError;
 use crate::registry::{Denied, PathError};
 use crate::relay::{CloseError, QueryError};
 use crate::server::DemandError;
@@ -44,6 +45,14 @@ pub(crate) enum HttpError {
     NoPoster,
     #[error("this path is a WebSocket; connect with `Upgrade: websocket`")]
     NoUpgrade,
+    #[error("there is no source under this path")]
+    NoSource,
+    #[error("this node has no sources")]
+    NoSources,
+    #[error("the body cannot be used: {0}")]
+    Body(String),
+    #[error(transparent)]
+    Pull(#[from] PullError),
     #[error(transparent)]
     Close(#[from] CloseError),
     #[error("MP4 cannot be written: {0}")]
@@ -56,9 +65,14 @@ impl HttpError {
             Self::NoRoute
             | Self::NoStream
             | Self::NoSegment
+            | Self::NoSource
+            | Self::NoSources
+            | Self::Pull(PullError::NotFound(_))
             | Self::Demand(DemandError::NotFound)
             | Self::Close(CloseError::NotFound) => StatusCode::NOT_FOUND,
-            Self::Path(_) | Self::Query(_) => StatusCode::BAD_REQUEST,
+            Self::Path(_) | Self::Query(_) | Self::Body(_) => StatusCode::BAD_REQUEST,
+            Self::Pull(PullError::Exists(_)) => StatusCode::CONFLICT,
+            Self::Pull(PullError::Store(_)) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Denied(Denied::Unauthorized | Denied::Stale) | Self::ApiUnauthorized => {
                 StatusCode::UNAUTHORIZED
             }
@@ -71,12 +85,16 @@ impl HttpError {
                 StatusCode::UNSUPPORTED_MEDIA_TYPE
             }
             Self::NoUpgrade => StatusCode::UPGRADE_REQUIRED,
+            // Players over HTTP cannot be sent to an RTSP URL.
+            Self::Demand(DemandError::Redirect(_)) => StatusCode::MISDIRECTED_REQUEST,
             Self::Close(_) => StatusCode::CONFLICT,
             Self::Mp4(_) => StatusCode::INTERNAL_SERVER_ERROR,
             // Later variants of other rooms' errors mean "not now" until they are told apart.
-            Self::TooManyViewers | Self::Denied(_) | Self::Demand(_) | Self::Hls(_) => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::Pull(_)
+            | Self::TooManyViewers
+            | Self::Denied(_)
+            | Self::Demand(_)
+            | Self::Hls(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 }

@@ -15,7 +15,7 @@
 //! | `…/live.mp4` | endless fMP4 |
 //! | `…/poster.mp4` | the last key frame as a one-picture MP4 |
 //! | `/player.js` | the player as an ES module |
-//! | `/api/v1/…` | streams and readers; needs a bearer token |
+//! | `/api/v1/…` | streams, readers and sources; needs a bearer token |
 //! | `/healthz` | 200 while the process serves |
 
 //!
@@ -38,6 +38,7 @@ mod media;
 mod page;
 mod progressive;
 mod serve;
+mod sources;
 mod state;
 mod target;
 mod ws;
@@ -54,7 +55,7 @@ pub use config::HttpConfig;
 pub use serve::serve;
 pub use state::HttpState;
 
-/// No route reads a request body.
+/// Bodies are small: a source.
 const MAX_BODY: usize = 4 << 10;
 
 /// The routes of the node, to be served by [`serve`] or mounted in another application.
@@ -75,6 +76,14 @@ pub fn router(state: HttpState) -> Router {
     let api = Router::new()
         .route("/streams", get(api::streams))
         .route("/streams/{*path}", get(api::stream).delete(api::close))
+        .route(
+            "/sources",
+            get(sources::list).post(sources::add).put(sources::update),
+        )
+        .route(
+            "/sources/{*path}",
+            get(sources::get).delete(sources::remove),
+        )
         .route("/getrtsplivesessions", get(api::rtsp_live_sessions))
         .route("/getserverinfo", get(api::server_info))
         .route("/{*path}", any(api::no_route))
@@ -85,8 +94,8 @@ pub fn router(state: HttpState) -> Router {
         .layer(
             CorsLayer::new()
                 .allow_origin(AllowOrigin::list(allowed))
-                .allow_methods([Method::GET, Method::DELETE])
-                .allow_headers([header::AUTHORIZATION]),
+                .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
+                .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE]),
         );
     // Reading across origins is safe here: what a page may not have is refused, see above.
     let open = CorsLayer::new()

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::HttpConfig;
 use super::error::HttpError;
 use super::hls::Hls;
+use crate::pull::Pulls;
 use crate::registry::{Authorizer, DenyAll, Principal, StreamPath};
 use crate::relay::{Hub, Stream};
 use crate::server::{Backoff, OnDemand};
@@ -18,6 +19,7 @@ pub struct HttpState {
     authorizer: Arc<dyn Authorizer>,
     backoff: Option<Backoff>,
     on_demand: Option<Arc<dyn OnDemand>>,
+    pulls: Option<Pulls>,
     config: HttpConfig,
     cancel: CancellationToken,
 }
@@ -30,6 +32,7 @@ impl HttpState {
             authorizer: Arc::new(DenyAll),
             backoff: None,
             on_demand: None,
+            pulls: None,
             config: HttpConfig::default(),
             cancel: CancellationToken::new(),
         }
@@ -52,6 +55,14 @@ impl HttpState {
     #[must_use]
     pub fn with_on_demand(mut self, on_demand: Arc<dyn OnDemand>) -> Self {
         self.on_demand = Some(on_demand);
+        self
+    }
+
+    /// The sources that the API shows and changes. It starts none for viewers:
+    /// [`with_on_demand`](Self::with_on_demand) does.
+    #[must_use]
+    pub fn with_pulls(mut self, pulls: Pulls) -> Self {
+        self.pulls = Some(pulls);
         self
     }
 
@@ -87,6 +98,7 @@ pub(crate) struct Shared {
     pub(crate) authorizer: Arc<dyn Authorizer>,
     pub(crate) backoff: Option<Backoff>,
     on_demand: Option<Arc<dyn OnDemand>>,
+    pub(crate) pulls: Option<Pulls>,
     pub(crate) config: HttpConfig,
     pub(crate) hls: Hls,
     pub(crate) started: Instant,
@@ -101,6 +113,7 @@ impl From<HttpState> for Shared {
             authorizer: state.authorizer,
             backoff: state.backoff,
             on_demand: state.on_demand,
+            pulls: state.pulls,
             viewers: Arc::new(Semaphore::new(state.config.max_viewers)),
             cancel: state.cancel,
             config: state.config,
@@ -121,9 +134,11 @@ impl Shared {
 
     /// What to tell a request for a WebSocket that is none.
     pub(crate) fn plain_request(&self, path: &StreamPath) -> HttpError {
-        match (&self.on_demand, self.hub.get(path)) {
-            (None, None) => HttpError::NoStream,
-            _ => HttpError::NoUpgrade,
+        let on_demand = self.on_demand.as_ref();
+        if self.hub.get(path).is_some() || on_demand.is_some_and(|other| other.may_bring(path)) {
+            HttpError::NoUpgrade
+        } else {
+            HttpError::NoStream
         }
     }
 

@@ -9,8 +9,11 @@ mod conversation;
 mod engine;
 mod failure;
 mod info;
+mod pulls;
 mod quirk;
+mod run;
 mod source;
+mod store;
 #[cfg(test)]
 mod tests;
 mod track;
@@ -20,7 +23,9 @@ pub use config::PullConfig;
 pub use engine::{SourceEngine, SourceOutput, SourceStep};
 pub use failure::{Failure, FailureKind};
 pub use info::{LinkState, SourceCounters, SourceInfo};
+pub use pulls::{PullError, Pulls};
 pub use quirk::Quirk;
 pub use source::{
     PullTransport, SourceMemory, SourceMode, SourcePassword, SourceSpec, SourceUrl, SourceUrlError,
 };
+pub use store::{NoSourceStore, SourceFile, SourceStore, StoreError, StoredSource};

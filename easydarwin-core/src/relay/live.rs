@@ -370,8 +370,8 @@ impl StreamInner {
         }
     }
 
-    /// The publisher `owner` is gone.
-    pub(super) fn publisher_gone(self: &Arc<Self>, owner: u64, reason: EndReason) {
+    /// The publisher `owner` is gone; readers wait for another one for `grace`.
+    pub(super) fn publisher_gone(self: &Arc<Self>, owner: u64, reason: EndReason, grace: Duration) {
         {
             let mut meta = self.meta.lock();
             if meta.owner != owner {
@@ -379,7 +379,6 @@ impl StreamInner {
             }
             meta.online = false;
         }
-        let grace = self.hub.config.offline_grace;
         let may_return = matches!(reason, EndReason::PublisherLeft | EndReason::Silent);
         let runtime = tokio::runtime::Handle::try_current();
         match runtime {

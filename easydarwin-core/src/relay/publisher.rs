@@ -45,6 +45,7 @@ pub struct Publisher {
     rate_bytes: u64,
     params_changed: bool,
     ready: bool,
+    offline_grace: Option<Duration>,
 }
 
 impl Publisher {
@@ -75,6 +76,7 @@ impl Publisher {
             rate_bytes: 0,
             params_changed: false,
             ready: false,
+            offline_grace: None,
         }
     }
 
@@ -341,6 +343,12 @@ impl Publisher {
         }
     }
 
+    /// How long readers wait for another publisher once this one is gone, if not for
+    /// [`RelayConfig::offline_grace`](super::RelayConfig::offline_grace).
+    pub fn set_offline_grace(&mut self, grace: Duration) {
+        self.offline_grace = Some(grace);
+    }
+
     /// Ends the publisher with a reason; dropping it means [`EndReason::PublisherLeft`].
     pub fn end(mut self, reason: EndReason) {
         self.reason = reason;
@@ -422,6 +430,7 @@ impl Drop for Publisher {
         }
         let now = super::hub::now();
         self.commit(now);
-        inner.publisher_gone(self.owner, self.reason);
+        let grace = self.offline_grace.unwrap_or(inner.hub.config.offline_grace);
+        inner.publisher_gone(self.owner, self.reason, grace);
     }
 }

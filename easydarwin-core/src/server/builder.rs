@@ -3,6 +3,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use super::{BackoffConfig, Limits, MediaServer, OnDemand, ServerError};
+use crate::pull::{NoSourceStore, PullConfig, SourceStore};
 use crate::registry::{Authorizer, DenyAll};
 use crate::relay::{FilterSource, Hub, RelayConfig};
 use crate::rtsp;
@@ -17,6 +18,8 @@ pub struct MediaServerBuilder {
     pub(super) auth: AuthConfig,
     pub(super) backoff: BackoffConfig,
     pub(super) on_demand: Option<Arc<dyn OnDemand>>,
+    pub(super) pull: PullConfig,
+    pub(super) sources: Arc<dyn SourceStore>,
     pub(super) hub: Option<Hub>,
     pub(super) relay: RelayConfig,
     pub(super) filters: Option<Box<dyn FilterSource>>,
@@ -41,6 +44,8 @@ impl MediaServerBuilder {
             auth: AuthConfig::default(),
             backoff: BackoffConfig::default(),
             on_demand: None,
+            pull: PullConfig::default(),
+            sources: Arc::new(NoSourceStore),
             hub: None,
             relay: RelayConfig::default(),
             filters: None,
@@ -135,6 +140,21 @@ impl MediaServerBuilder {
     #[must_use]
     pub fn shared_on_demand(mut self, on_demand: Arc<dyn OnDemand>) -> Self {
         self.on_demand = Some(on_demand);
+        self
+    }
+
+    /// Times and limits of the streams that the server fetches itself; see
+    /// [`ServerHandle::pulls`](super::ServerHandle::pulls).
+    #[must_use]
+    pub fn pull(mut self, config: PullConfig) -> Self {
+        self.pull = config;
+        self
+    }
+
+    /// Keeps the sources that are added while the server runs. Default: nothing does.
+    #[must_use]
+    pub fn source_store(mut self, store: impl SourceStore) -> Self {
+        self.sources = Arc::new(store);
         self
     }
 

@@ -3,6 +3,8 @@ use std::net::SocketAddr;
 
 use thiserror::Error;
 
+use crate::pull::PullError;
+
 /// Why the server cannot run.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -23,4 +25,7 @@ pub enum ServerError {
     /// No random bytes for the key that signs nonces.
     #[error("the system gives no random numbers")]
     Random,
+    /// The sources that were kept cannot be started.
+    #[error("cannot start the sources: {0}")]
+    Sources(PullError),
 }

@@ -17,7 +17,10 @@ use super::udp::PortPool;
 #[cfg(feature = "tls")]
 use super::wire::TlsDoor;
 use super::wire::{Door, Tunnels};
-use super::{BackoffStats, Lookup, MediaServerBuilder, ServerError, ServerEvent, connection};
+use super::{
+    BackoffStats, Lookup, MediaServerBuilder, OnDemand, ServerError, ServerEvent, connection,
+};
+use crate::pull::Pulls;
 use crate::registry::random_bytes;
 use crate::relay::{Hub, UdpSockets};
 use crate::rtsp::auth::Realm;
@@ -98,7 +101,10 @@ impl MediaServer {
         let range = parts.udp_ports.clone().unwrap_or(0..=0);
         let player_sockets =
             UdpSockets::bind(parts.rtsp.ip(), range).map_err(ServerError::UdpPorts)?;
-        let lookup = Lookup::new(hub.clone(), parts.on_demand, parts.limits.demand);
+        let pulls = Pulls::with_otherwise(hub.clone(), parts.pull, parts.sources, parts.on_demand);
+        pulls.load().await.map_err(ServerError::Sources)?;
+        let on_demand: Arc<dyn OnDemand> = Arc::new(pulls.clone());
+        let lookup = Lookup::new(hub.clone(), Some(on_demand), parts.limits.demand);
         #[cfg(not(feature = "http"))]
         let http_addr = None;
         let key = random_bytes().map_err(|_| ServerError::Random)?;
@@ -107,6 +113,7 @@ impl MediaServer {
             http_addr,
             hub,
             lookup,
+            pulls,
             gate: Gate {
                 authorizer: parts.authorizer,
                 backoff: Backoff::new(parts.backoff),
@@ -174,6 +181,8 @@ impl MediaServer {
         shared
             .tasks
             .spawn(shared.cancel.clone().run_until_cancelled_owned(forward));
+        let pulls = shared.pulls.clone().run(shared.cancel.clone());
+        shared.tasks.spawn(pulls);
         #[cfg(feature = "http")]
         if let Some(side) = self.http {
             serve_http(side, &shared);
@@ -262,6 +271,11 @@ impl ServerHandle {
     /// Finds streams, on demand too.
     pub fn lookup(&self) -> &Lookup {
         &self.shared.lookup
+    }
+
+    /// The streams that the server fetches itself.
+    pub fn pulls(&self) -> &Pulls {
+        &self.shared.pulls
     }
 
     /// RTSP connections that are open now.
@@ -369,6 +383,7 @@ fn serve_http(mut side: HttpSide, shared: &Arc<Shared>) {
     let mut state = crate::http::HttpState::new(shared.hub.clone())
         .with_authorizer(Arc::new(shared.gate.clone()))
         .with_backoff(shared.gate.backoff.clone())
+        .with_pulls(shared.pulls.clone())
         .with_config(side.config);
     if let Some(on_demand) = shared.lookup.on_demand() {
         state = state.with_on_demand(on_demand.clone());

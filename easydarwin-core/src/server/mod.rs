@@ -25,7 +25,7 @@ mod wire;
 pub(crate) use backoff::Backoff;
 pub use backoff::{BackoffConfig, BackoffStats};
 pub use builder::MediaServerBuilder;
-pub use demand::{DemandError, OnDemand};
+pub use demand::{DemandError, OnDemand, RedirectUrl};
 pub use error::ServerError;
 pub use events::ServerEvent;
 pub use limits::Limits;

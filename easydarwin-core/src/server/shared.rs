@@ -13,6 +13,7 @@ use super::udp::PortPool;
 use super::wire::TlsDoor;
 use super::wire::Tunnels;
 use super::{Limits, Lookup, ServerEvent};
+use crate::pull::Pulls;
 use crate::registry::{Accepts, AccessRequest, Authorizer, Denied, Principal};
 use crate::relay::{Hub, UdpSockets};
 use crate::rtsp;
@@ -25,6 +26,7 @@ pub(super) struct Shared {
     pub(super) http_addr: Option<SocketAddr>,
     pub(super) hub: Hub,
     pub(super) lookup: Lookup,
+    pub(super) pulls: Pulls,
     pub(super) gate: Gate,
     pub(super) realm: Realm,
     pub(super) limits: Limits,

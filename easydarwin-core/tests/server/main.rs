@@ -16,6 +16,7 @@ mod lifecycle;
 mod node;
 mod play;
 mod publish;
+mod pull;
 mod start;
 mod support;
 mod swap;

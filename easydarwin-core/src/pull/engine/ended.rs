@@ -32,8 +32,12 @@ impl SourceEngine {
             attempt: self.attempt,
         });
         if conversation.is_announced() {
-            self.outputs
-                .push_back(SourceOutput::Offline(failure.kind()));
+            // What was changed comes back at once: readers wait for it.
+            let kind = match busy.then {
+                Then::Restart => FailureKind::Ended,
+                Then::Decide | Then::Stop => failure.kind(),
+            };
+            self.outputs.push_back(SourceOutput::Offline(kind));
         }
         let ending = Ending {
             played: conversation

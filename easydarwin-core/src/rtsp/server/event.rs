@@ -159,6 +159,11 @@ pub enum Reply {
         /// One entry per track whose first packet is known; may be empty.
         rtp_info: Vec<RtpInfo>,
     },
+    /// The stream is elsewhere (302): the answer to DESCRIBE, or to SETUP without it.
+    Redirect {
+        /// Its URL.
+        location: String,
+    },
     /// Refused.
     Error {
         /// Status.

@@ -40,6 +40,11 @@ impl ServerConnection {
                     challenges,
                 },
             ) => self.refusal(cseq, status, reason, challenges),
+            (Awaited::Describe(_) | Awaited::Setup { .. }, Reply::Redirect { location }) => {
+                let mut response = self.response(Status::FOUND, cseq);
+                response.headers.push("Location", location);
+                response
+            }
             (Awaited::Describe(uri), Reply::Describe { sdp, tracks }) => {
                 self.described(cseq, uri, sdp, tracks)
             }

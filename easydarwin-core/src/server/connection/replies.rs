@@ -13,6 +13,9 @@ pub(super) fn bad_path(error: PathError) -> Reply {
 pub(super) fn not_found(error: &LookupError) -> Reply {
     match error {
         LookupError::Demand(DemandError::NotFound) => Reply::error(Status::NOT_FOUND),
+        LookupError::Demand(DemandError::Redirect(url)) => Reply::Redirect {
+            location: url.expose().to_owned(),
+        },
         LookupError::Demand(DemandError::Unavailable(_)) => {
             Reply::error_with(Status::UNAVAILABLE, error.to_string())
         }
