@@ -12,6 +12,8 @@ mod wire;
 
 #[cfg(feature = "cli")]
 pub mod cli;
+#[cfg(feature = "server")]
+pub mod forward;
 #[cfg(feature = "http")]
 pub mod http;
 #[cfg(feature = "protocol")]

@@ -105,6 +105,10 @@ Examples:
     easydarwin --users users.toml
     ffplay rtsp://anna:PASSWORD@127.0.0.1:10554/film/1
 
+  Fetch a camera while somebody views it, and push another on to a second server:
+    easydarwin --anonymous --pull-on-demand cam/1=rtsp://user:password@10.0.0.9/live \\
+      --pull cam/2=rtsp://10.0.0.10/live --forward cam/2=rtsp://backup.example:10554/cam/2
+
   As a node of a CMS:
     easydarwin --cms cms.example:10000 --join-key-file join.key --advertise media1.example
 

@@ -15,7 +15,9 @@ use super::process::{DEFAULT_LOG_FILTER, LogFilterError, log_to_stderr, shutdown
 use super::settings::{DEFAULT_HTTP_PORT, DEFAULT_RTSP_PORT, Settings, SettingsError};
 use super::users::{UsersFileError, auth_config, user_entry, users_of};
 use super::{Cli, Command};
+use crate::forward::ForwardError;
 use crate::http::HttpConfig;
+use crate::pull::{PullError, SourceFile};
 use crate::registry::{
     AllowAll, Authorizer, CmsClock, GrantTable, TokenAuthorizer, TokenVerifier, UserAuthorizer,
     random_bytes,
@@ -62,6 +64,12 @@ pub enum RunError {
     /// See [`ServerError`].
     #[error(transparent)]
     Server(#[from] ServerError),
+    /// See [`PullError`].
+    #[error(transparent)]
+    Pull(#[from] PullError),
+    /// See [`ForwardError`].
+    #[error(transparent)]
+    Forward(#[from] ForwardError),
     /// The runtime, the signal handlers or stdout failed.
     #[error("the system refused: {0}")]
     System(#[from] io::Error),
@@ -220,16 +228,24 @@ impl Node {
                 None => builder.tls(tls),
             };
         }
-        if let Some(range) = settings.udp_ports {
-            builder = builder.udp_ports(range.0);
+        if let Some(range) = &settings.udp_ports {
+            builder = builder.udp_ports(range.0.clone());
         }
         if let Some(agent) = &agent {
             builder = builder.on_demand(agent.clone());
         }
-        Ok(Self {
-            server: builder.build().await?,
-            agent,
-        })
+        if let Some(file) = &settings.sources {
+            builder = builder.source_store(SourceFile::new(file));
+        }
+        let server = builder.build().await?;
+        let handle = server.handle();
+        for source in settings.pulls() {
+            handle.pulls().add_configured(source)?;
+        }
+        for forward in settings.forward.into_iter().flatten() {
+            handle.forwards().add_configured(forward)?;
+        }
+        Ok(Self { server, agent })
     }
 
     /// For those who need the server while it runs.

@@ -10,6 +10,8 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use super::{DigestChoice, DurationText, SizeText, UserEntry};
+use crate::forward::ForwardSpec;
+use crate::pull::{SourceMode, SourceSpec};
 use crate::registry::{Cidr, CidrError};
 use crate::relay::{RelayConfig, Start};
 
@@ -192,6 +194,32 @@ pub struct Settings {
     #[arg(long, value_name = "TIME", env = "EASYDARWIN_OFFLINE_GRACE")]
     pub offline_grace: Option<DurationText>,
 
+    /// Fetch a stream from a camera or another server, always: PATH=URL, may be repeated
+    ///
+    /// The URL may hold user and password; in the file, a table `[[pull]]` with path, url, mode
+    /// (`permanent` or `on-demand`), transports (`["tcp", "udp"]`), user and password keeps them
+    /// from the command line.
+    #[arg(long, value_name = "PATH=URL")]
+    pub pull: Option<Vec<SourceSpec>>,
+
+    /// The same, only while somebody views it
+    #[arg(long, value_name = "PATH=URL")]
+    #[serde(skip)]
+    pub pull_on_demand: Option<Vec<SourceSpec>>,
+
+    /// Push a stream on to another server while it is live: PATH=URL, may be repeated
+    ///
+    /// In the file, a table `[[forward]]` with path, url, mode (`live` or `permanent`), user and
+    /// password.
+    #[arg(long, value_name = "PATH=URL")]
+    pub forward: Option<Vec<ForwardSpec>>,
+
+    /// JSON file that keeps the sources and forwards which are added through the API
+    ///
+    /// Made when it does not exist. It holds passwords and is readable by its owner alone.
+    #[arg(long, value_name = "FILE", env = "EASYDARWIN_SOURCES")]
+    pub sources: Option<PathBuf>,
+
     /// What is logged to stderr: error, warn, info, debug, trace, or by module as in
     /// `info,easydarwin_core::server=debug` [default: info]
     #[arg(long, value_name = "FILTER", env = "EASYDARWIN_LOG")]
@@ -221,6 +249,17 @@ impl Settings {
             config.total_bytes = bytes;
         }
         config
+    }
+
+    /// The streams to fetch.
+    pub fn pulls(&self) -> Vec<SourceSpec> {
+        let on_demand = self.pull_on_demand.iter().flatten().cloned();
+        let on_demand = on_demand.map(|mut spec| {
+            spec.mode = SourceMode::OnDemand;
+            spec
+        });
+        let permanent = self.pull.iter().flatten().cloned();
+        permanent.chain(on_demand).collect()
     }
 
     /// Reads a TOML file.
@@ -283,6 +322,10 @@ impl Settings {
             total_memory: self.total_memory.or(file.total_memory),
             merge: self.merge.or(file.merge),
             offline_grace: self.offline_grace.or(file.offline_grace),
+            pull: self.pull.or(file.pull),
+            pull_on_demand: self.pull_on_demand.or(file.pull_on_demand),
+            forward: self.forward.or(file.forward),
+            sources: self.sources.or(file.sources),
             log: self.log.or(file.log),
         }
     }
@@ -477,6 +520,31 @@ mod tests {
             "65535-65535",
         ] {
             assert!(text.parse::<PortRange>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sources_and_forwards() {
+        let file = Settings::parse(
+            "[[pull]]\npath = \"cam/1\"\nurl = \"rtsp://h/a\"\nmode = \"on-demand\"\n\
+             transports = [\"udp\"]\nuser = \"u\"\npassword = \"hush\"\n\
+             [[forward]]\npath = \"cam/1\"\nurl = \"rtsp://o/a\"\nmode = \"permanent\"",
+        )
+        .unwrap();
+        let [pull] = &*file.pulls() else { panic!() };
+        assert_eq!(pull.mode, SourceMode::OnDemand);
+        assert_eq!(file.forward.as_ref().unwrap().len(), 1);
+        assert!(!format!("{file:?}").contains("hush"));
+        let given = flags(
+            "--pull cam/1=rtsp://u:hush@h/a?x=1 --pull cam/2=rtsp://h/b --pull-on-demand c=rtsp://h/c --forward a=rtsp://o/a",
+        )
+        .or(file);
+        assert_eq!(given.pulls().len(), 3);
+        assert_eq!(given.pulls()[2].mode, SourceMode::OnDemand);
+        assert_eq!(given.forward.unwrap()[0].path.as_str(), "a/1");
+        for wrong in ["cam/1", "cam/1=http://u:hush@h/", "..=rtsp://h/"] {
+            let error = wrong.parse::<SourceSpec>().unwrap_err();
+            assert!(!error.contains("hush"), "{error}");
         }
     }
 

@@ -251,6 +251,27 @@ impl Connection {
         }
     }
 
+    /// What it is carried by, for somebody who writes there instead of this connection from now
+    /// on; `None` for a tunnel.
+    #[cfg(feature = "server")]
+    pub(super) fn channel(&self) -> Option<crate::wire::Channel> {
+        self.wire.channel()
+    }
+
+    /// Sends on what was taken already, as far as that is possible at once.
+    #[cfg(feature = "server")]
+    pub(super) fn flush_taken(&mut self) -> Result<(), ClientError> {
+        self.wire.flush().map(|_| ()).map_err(broken)
+    }
+
+    /// What is to be written, for whoever writes instead of this connection.
+    #[cfg(feature = "server")]
+    pub(super) fn take_unsent(&mut self, now: Instant) -> Bytes {
+        self.session.handle_timeout(now);
+        self.take_output();
+        self.output.split().freeze()
+    }
+
     /// Waits until something can be read from the connection or one of the sockets, something
     /// can be written that has to be, a timer of the connection is due, or until `deadline`.
     pub(super) async fn wait(&self, sockets: &[&UdpSocket], deadline: Instant) {

@@ -24,6 +24,8 @@
 
 mod connection;
 mod error;
+#[cfg(feature = "server")]
+mod handover;
 mod handshake;
 #[cfg(feature = "server")]
 mod link;
@@ -39,6 +41,8 @@ mod tunnel;
 mod udp;
 mod wire;
 
+#[cfg(feature = "server")]
+pub(crate) use handover::Handover;
 #[cfg(feature = "server")]
 pub(crate) use link::Link;
 #[cfg(feature = "server")]

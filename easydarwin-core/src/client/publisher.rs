@@ -122,6 +122,18 @@ impl Publisher {
         })
     }
 
+    /// Leaves the media to somebody else, who writes it to the connection itself; `None` when it
+    /// does not travel there.
+    #[cfg(feature = "server")]
+    pub(crate) fn hand_over(self) -> Option<super::Handover> {
+        let channels = self.tracks.iter().map(|track| match &track.path {
+            Path::Tcp { rtp, rtcp } => Some((*rtp, *rtcp)),
+            Path::Udp(_) => None,
+        });
+        let channels = channels.collect::<Option<Vec<_>>>()?;
+        super::Handover::new(self.connection, channels)
+    }
+
     /// What is published.
     pub fn description(&self) -> &SessionDescription {
         &self.description

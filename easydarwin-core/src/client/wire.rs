@@ -42,6 +42,15 @@ impl Wire {
     }
 
     /// Whether what is said cannot be overheard.
+    #[cfg(feature = "server")]
+    pub(super) fn channel(&self) -> Option<Channel> {
+        match self {
+            Self::Direct(channel) => Some(channel.clone()),
+            #[cfg(feature = "tunnel")]
+            Self::Tunnel(_) => None,
+        }
+    }
+
     pub(super) fn is_secure(&self) -> bool {
         self.writing().is_secure()
     }

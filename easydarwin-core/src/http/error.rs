@@ -5,6 +5,7 @@ use serde_json::json;
 use thiserror::Error;
 
 use super::hls::HlsError;
+use crate::forward::ForwardError;
 use crate::pull::PullError;
 use crate::registry::{Denied, PathError};
 use crate::relay::{CloseError, QueryError};
@@ -47,12 +48,14 @@ pub(crate) enum HttpError {
     NoUpgrade,
     #[error("there is no source under this path")]
     NoSource,
-    #[error("this node has no sources")]
+    #[error("this node has neither sources nor forwards")]
     NoSources,
     #[error("the body cannot be used: {0}")]
     Body(String),
     #[error(transparent)]
     Pull(#[from] PullError),
+    #[error(transparent)]
+    Forward(#[from] ForwardError),
     #[error(transparent)]
     Close(#[from] CloseError),
     #[error("MP4 cannot be written: {0}")]
@@ -68,11 +71,16 @@ impl HttpError {
             | Self::NoSource
             | Self::NoSources
             | Self::Pull(PullError::NotFound(_))
+            | Self::Forward(ForwardError::NotFound(_))
             | Self::Demand(DemandError::NotFound)
             | Self::Close(CloseError::NotFound) => StatusCode::NOT_FOUND,
             Self::Path(_) | Self::Query(_) | Self::Body(_) => StatusCode::BAD_REQUEST,
-            Self::Pull(PullError::Exists(_)) => StatusCode::CONFLICT,
-            Self::Pull(PullError::Store(_)) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Pull(PullError::Exists(_)) | Self::Forward(ForwardError::Exists(_)) => {
+                StatusCode::CONFLICT
+            }
+            Self::Pull(PullError::Store(_)) | Self::Forward(ForwardError::Store(_)) => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
             Self::Denied(Denied::Unauthorized | Denied::Stale) | Self::ApiUnauthorized => {
                 StatusCode::UNAUTHORIZED
             }
@@ -91,6 +99,7 @@ impl HttpError {
             Self::Mp4(_) => StatusCode::INTERNAL_SERVER_ERROR,
             // Later variants of other rooms' errors mean "not now" until they are told apart.
             Self::Pull(_)
+            | Self::Forward(_)
             | Self::TooManyViewers
             | Self::Denied(_)
             | Self::Demand(_)

@@ -15,7 +15,7 @@
 //! | `…/live.mp4` | endless fMP4 |
 //! | `…/poster.mp4` | the last key frame as a one-picture MP4 |
 //! | `/player.js` | the player as an ES module |
-//! | `/api/v1/…` | streams, readers and sources; needs a bearer token |
+//! | `/api/v1/…` | streams, readers, sources and forwards; needs a bearer token |
 //! | `/healthz` | 200 while the process serves |
 
 //!
@@ -33,6 +33,7 @@ mod config;
 mod error;
 mod feed;
 mod fmp4;
+mod forwards;
 mod hls;
 mod media;
 mod page;
@@ -48,7 +49,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderName, Method, header};
-use axum::routing::{any, get};
+use axum::routing::{any, delete, get};
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
 pub use config::HttpConfig;
@@ -84,6 +85,13 @@ pub fn router(state: HttpState) -> Router {
             "/sources/{*path}",
             get(sources::get).delete(sources::remove),
         )
+        .route(
+            "/forwards",
+            get(forwards::list)
+                .post(forwards::add)
+                .put(forwards::update),
+        )
+        .route("/forwards/{*path}", delete(forwards::remove))
         .route("/getrtsplivesessions", get(api::rtsp_live_sessions))
         .route("/getserverinfo", get(api::server_info))
         .route("/{*path}", any(api::no_route))

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::HttpConfig;
 use super::error::HttpError;
 use super::hls::Hls;
+use crate::forward::Forwards;
 use crate::pull::Pulls;
 use crate::registry::{Authorizer, DenyAll, Principal, StreamPath};
 use crate::relay::{Hub, Stream};
@@ -20,6 +21,7 @@ pub struct HttpState {
     backoff: Option<Backoff>,
     on_demand: Option<Arc<dyn OnDemand>>,
     pulls: Option<Pulls>,
+    forwards: Option<Forwards>,
     config: HttpConfig,
     cancel: CancellationToken,
 }
@@ -33,6 +35,7 @@ impl HttpState {
             backoff: None,
             on_demand: None,
             pulls: None,
+            forwards: None,
             config: HttpConfig::default(),
             cancel: CancellationToken::new(),
         }
@@ -63,6 +66,13 @@ impl HttpState {
     #[must_use]
     pub fn with_pulls(mut self, pulls: Pulls) -> Self {
         self.pulls = Some(pulls);
+        self
+    }
+
+    /// The forwards that the API shows and changes.
+    #[must_use]
+    pub fn with_forwards(mut self, forwards: Forwards) -> Self {
+        self.forwards = Some(forwards);
         self
     }
 
@@ -99,6 +109,7 @@ pub(crate) struct Shared {
     pub(crate) backoff: Option<Backoff>,
     on_demand: Option<Arc<dyn OnDemand>>,
     pub(crate) pulls: Option<Pulls>,
+    pub(crate) forwards: Option<Forwards>,
     pub(crate) config: HttpConfig,
     pub(crate) hls: Hls,
     pub(crate) started: Instant,
@@ -114,6 +125,7 @@ impl From<HttpState> for Shared {
             backoff: state.backoff,
             on_demand: state.on_demand,
             pulls: state.pulls,
+            forwards: state.forwards,
             viewers: Arc::new(Semaphore::new(state.config.max_viewers)),
             cancel: state.cancel,
             config: state.config,

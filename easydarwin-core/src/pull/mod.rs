@@ -13,19 +13,24 @@ mod pulls;
 mod quirk;
 mod run;
 mod source;
+mod source_file;
 mod store;
 #[cfg(test)]
 mod tests;
 mod track;
 
 pub use backoff::BackoffConfig;
+pub(crate) use backoff::{Backoff, Jitter};
 pub use config::PullConfig;
 pub use engine::{SourceEngine, SourceOutput, SourceStep};
 pub use failure::{Failure, FailureKind};
 pub use info::{LinkState, SourceCounters, SourceInfo};
 pub use pulls::{PullError, Pulls};
 pub use quirk::Quirk;
+pub(crate) use run::in_words;
+pub(crate) use source::path_and_url;
 pub use source::{
     PullTransport, SourceMemory, SourceMode, SourcePassword, SourceSpec, SourceUrl, SourceUrlError,
 };
-pub use store::{NoSourceStore, SourceFile, SourceStore, StoreError, StoredSource};
+pub use source_file::SourceFile;
+pub use store::{NoSourceStore, SourceStore, StoreError, StoredSource};

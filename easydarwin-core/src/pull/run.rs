@@ -458,7 +458,7 @@ fn end_reason(kind: FailureKind) -> EndReason {
 }
 
 /// An error with its cause, which the error itself does not name.
-fn in_words(error: &ClientError) -> String {
+pub(crate) fn in_words(error: &ClientError) -> String {
     match std::error::Error::source(error) {
         Some(cause) => format!("{error}: {cause}"),
         None => error.to_string(),

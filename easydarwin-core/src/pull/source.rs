@@ -73,6 +73,28 @@ impl SourceSpec {
     }
 }
 
+impl FromStr for SourceSpec {
+    type Err = String;
+
+    /// `PATH=URL`
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (path, url) = path_and_url(text)?;
+        Ok(Self::new(path, url))
+    }
+}
+
+/// Reads `PATH=URL`. What is wrong is told without the text, which may hold a password.
+pub(crate) fn path_and_url(text: &str) -> Result<(StreamPath, SourceUrl), String> {
+    let (path, url) = text
+        .split_once('=')
+        .ok_or("write PATH=URL, for example cam/1=rtsp://10.0.0.9/live")?;
+    let path = StreamPath::parse(path).map_err(|error| error.to_string())?;
+    let url = url
+        .parse()
+        .map_err(|error: SourceUrlError| error.to_string())?;
+    Ok((path, url))
+}
+
 /// When a source is fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -3,6 +3,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use super::{BackoffConfig, Limits, MediaServer, OnDemand, ServerError};
+use crate::forward::ForwardConfig;
 use crate::pull::{NoSourceStore, PullConfig, SourceStore};
 use crate::registry::{Authorizer, DenyAll};
 use crate::relay::{FilterSource, Hub, RelayConfig};
@@ -19,6 +20,7 @@ pub struct MediaServerBuilder {
     pub(super) backoff: BackoffConfig,
     pub(super) on_demand: Option<Arc<dyn OnDemand>>,
     pub(super) pull: PullConfig,
+    pub(super) forward: ForwardConfig,
     pub(super) sources: Arc<dyn SourceStore>,
     pub(super) hub: Option<Hub>,
     pub(super) relay: RelayConfig,
@@ -45,6 +47,7 @@ impl MediaServerBuilder {
             backoff: BackoffConfig::default(),
             on_demand: None,
             pull: PullConfig::default(),
+            forward: ForwardConfig::default(),
             sources: Arc::new(NoSourceStore),
             hub: None,
             relay: RelayConfig::default(),
@@ -151,7 +154,15 @@ impl MediaServerBuilder {
         self
     }
 
-    /// Keeps the sources that are added while the server runs. Default: nothing does.
+    /// Times and limits of the streams that the server pushes on; see
+    /// [`ServerHandle::forwards`](super::ServerHandle::forwards).
+    #[must_use]
+    pub fn forward(mut self, config: ForwardConfig) -> Self {
+        self.forward = config;
+        self
+    }
+
+    /// Keeps the sources and forwards that are added while the server runs. Default: nothing does.
     #[must_use]
     pub fn source_store(mut self, store: impl SourceStore) -> Self {
         self.sources = Arc::new(store);

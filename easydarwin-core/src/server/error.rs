@@ -3,6 +3,7 @@ use std::net::SocketAddr;
 
 use thiserror::Error;
 
+use crate::forward::ForwardError;
 use crate::pull::PullError;
 
 /// Why the server cannot run.
@@ -28,4 +29,7 @@ pub enum ServerError {
     /// The sources that were kept cannot be started.
     #[error("cannot start the sources: {0}")]
     Sources(PullError),
+    /// The forwards that were kept cannot be started.
+    #[error("cannot start the forwards: {0}")]
+    Forwards(ForwardError),
 }

@@ -20,6 +20,7 @@ use super::wire::{Door, Tunnels};
 use super::{
     BackoffStats, Lookup, MediaServerBuilder, OnDemand, ServerError, ServerEvent, connection,
 };
+use crate::forward::Forwards;
 use crate::pull::Pulls;
 use crate::registry::random_bytes;
 use crate::relay::{Hub, UdpSockets};
@@ -101,9 +102,12 @@ impl MediaServer {
         let range = parts.udp_ports.clone().unwrap_or(0..=0);
         let player_sockets =
             UdpSockets::bind(parts.rtsp.ip(), range).map_err(ServerError::UdpPorts)?;
-        let pulls = Pulls::with_otherwise(hub.clone(), parts.pull, parts.sources, parts.on_demand);
+        let store = parts.sources;
+        let pulls = Pulls::with_otherwise(hub.clone(), parts.pull, store.clone(), parts.on_demand);
         pulls.load().await.map_err(ServerError::Sources)?;
         let on_demand: Arc<dyn OnDemand> = Arc::new(pulls.clone());
+        let forwards = Forwards::new(hub.clone(), parts.forward, store, Some(on_demand.clone()));
+        forwards.load().await.map_err(ServerError::Forwards)?;
         let lookup = Lookup::new(hub.clone(), Some(on_demand), parts.limits.demand);
         #[cfg(not(feature = "http"))]
         let http_addr = None;
@@ -114,6 +118,7 @@ impl MediaServer {
             hub,
             lookup,
             pulls,
+            forwards,
             gate: Gate {
                 authorizer: parts.authorizer,
                 backoff: Backoff::new(parts.backoff),
@@ -183,6 +188,8 @@ impl MediaServer {
             .spawn(shared.cancel.clone().run_until_cancelled_owned(forward));
         let pulls = shared.pulls.clone().run(shared.cancel.clone());
         shared.tasks.spawn(pulls);
+        let forwards = shared.forwards.clone().run(shared.cancel.clone());
+        shared.tasks.spawn(forwards);
         #[cfg(feature = "http")]
         if let Some(side) = self.http {
             serve_http(side, &shared);
@@ -276,6 +283,11 @@ impl ServerHandle {
     /// The streams that the server fetches itself.
     pub fn pulls(&self) -> &Pulls {
         &self.shared.pulls
+    }
+
+    /// The streams that the server pushes on.
+    pub fn forwards(&self) -> &Forwards {
+        &self.shared.forwards
     }
 
     /// RTSP connections that are open now.
@@ -384,6 +396,7 @@ fn serve_http(mut side: HttpSide, shared: &Arc<Shared>) {
         .with_authorizer(Arc::new(shared.gate.clone()))
         .with_backoff(shared.gate.backoff.clone())
         .with_pulls(shared.pulls.clone())
+        .with_forwards(shared.forwards.clone())
         .with_config(side.config);
     if let Some(on_demand) = shared.lookup.on_demand() {
         state = state.with_on_demand(on_demand.clone());

@@ -13,6 +13,7 @@ use super::udp::PortPool;
 use super::wire::TlsDoor;
 use super::wire::Tunnels;
 use super::{Limits, Lookup, ServerEvent};
+use crate::forward::Forwards;
 use crate::pull::Pulls;
 use crate::registry::{Accepts, AccessRequest, Authorizer, Denied, Principal};
 use crate::relay::{Hub, UdpSockets};
@@ -27,6 +28,7 @@ pub(super) struct Shared {
     pub(super) hub: Hub,
     pub(super) lookup: Lookup,
     pub(super) pulls: Pulls,
+    pub(super) forwards: Forwards,
     pub(super) gate: Gate,
     pub(super) realm: Realm,
     pub(super) limits: Limits,
