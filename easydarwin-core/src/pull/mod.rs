@@ -6,6 +6,7 @@
 mod backoff;
 mod config;
 mod conversation;
+mod demand;
 mod engine;
 mod failure;
 mod info;

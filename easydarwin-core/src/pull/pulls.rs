@@ -3,24 +3,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use async_trait::async_trait;
 use parking_lot::{Mutex, RwLock};
 use thiserror::Error;
 use tokio::sync::{Notify, broadcast, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::demand::Status;
 use super::run::Task;
 use super::{
-    FailureKind, LinkState, PullConfig, SourceEngine, SourceInfo, SourceMemory, SourceSpec,
-    SourceStore, StoreError, StoredSource,
+    PullConfig, SourceEngine, SourceInfo, SourceMemory, SourceSpec, SourceStore, StoreError,
+    StoredSource,
 };
-use crate::registry::{Principal, StreamPath};
+use crate::registry::StreamPath;
 use crate::relay::Hub;
-use crate::server::{DemandError, OnDemand};
-
-/// A viewer is not kept waiting for a try that is further away.
-const PATIENCE_MS: u64 = 1_500;
+use crate::server::OnDemand;
 
 /// The sources of a server: added, changed, listed and removed while it runs. Cheap to clone.
 ///
@@ -71,18 +68,9 @@ pub(super) struct Source {
     pub(super) stop: CancellationToken,
     pub(super) status: watch::Sender<Status>,
     /// Viewers that wait for it.
-    demands: AtomicUsize,
+    pub(super) demands: AtomicUsize,
     /// Kept by the store, not by the settings.
     stored: bool,
-}
-
-/// What those who wait for a source look at.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Status {
-    state: Option<LinkState>,
-    reason: Option<FailureKind>,
-    next_attempt_ms: Option<u64>,
-    error: Option<String>,
 }
 
 impl Pulls {
@@ -241,7 +229,7 @@ impl Pulls {
         self.inner.tasks.wait().await;
     }
 
-    fn source(&self, path: &StreamPath) -> Result<Arc<Source>, PullError> {
+    pub(super) fn source(&self, path: &StreamPath) -> Result<Arc<Source>, PullError> {
         let sources = self.inner.sources.read();
         let source = sources.get(path).cloned();
         source.ok_or_else(|| PullError::NotFound(path.clone()))
@@ -276,6 +264,15 @@ impl Pulls {
         let task = Task::new(self.clone(), Arc::clone(&source));
         self.inner.tasks.spawn(task.run());
         Ok(source)
+    }
+
+    pub(super) fn otherwise(&self) -> Option<&Arc<dyn OnDemand>> {
+        self.inner.otherwise.as_ref()
+    }
+
+    /// Whether a path has a source.
+    pub(super) fn has(&self, path: &StreamPath) -> bool {
+        self.inner.sources.read().contains_key(path)
     }
 
     pub(super) fn hub(&self) -> &Hub {
@@ -324,84 +321,6 @@ impl Source {
     /// Tells those who wait.
     pub(super) fn publish_status(&self, info: &SourceInfo) {
         self.status.send_replace(Status::from(info));
-    }
-}
-
-/// A viewer that waits; counted until dropped.
-struct Waiting(Arc<Source>);
-
-impl Waiting {
-    fn new(source: Arc<Source>) -> Self {
-        source.demands.fetch_add(1, Ordering::AcqRel);
-        source.wake.notify_one();
-        Self(source)
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.0.demands.fetch_sub(1, Ordering::AcqRel);
-        self.0.wake.notify_one();
-    }
-}
-
-#[async_trait]
-impl OnDemand for Pulls {
-    async fn demand(&self, path: &StreamPath, viewer: &Principal) -> Result<(), DemandError> {
-        let Ok(source) = self.source(path) else {
-            return match &self.inner.otherwise {
-                Some(otherwise) => otherwise.demand(path, viewer).await,
-                None => Err(DemandError::NotFound),
-            };
-        };
-        let mut status = source.status.subscribe();
-        // What it says was before this viewer came.
-        let info = source.engine.lock().info(Instant::now());
-        let _waiting = Waiting::new(Arc::clone(&source));
-        if let Some(error) = Status::from(&info).hopeless() {
-            return Err(error);
-        }
-        loop {
-            if status.changed().await.is_err() {
-                return Err(DemandError::NotFound);
-            }
-            let now = status.borrow_and_update().clone();
-            if let Some(error) = now.hopeless() {
-                return Err(error);
-            }
-        }
-    }
-
-    fn may_bring(&self, path: &StreamPath) -> bool {
-        let otherwise = self.inner.otherwise.as_ref();
-        self.inner.sources.read().contains_key(path)
-            || otherwise.is_some_and(|otherwise| otherwise.may_bring(path))
-    }
-}
-
-impl From<&SourceInfo> for Status {
-    fn from(info: &SourceInfo) -> Self {
-        Self {
-            state: Some(info.state),
-            reason: info.reason,
-            next_attempt_ms: info.next_attempt_ms,
-            error: info.counters.last_error.clone(),
-        }
-    }
-}
-
-impl Status {
-    /// Why a viewer need not wait any longer.
-    fn hopeless(&self) -> Option<DemandError> {
-        let reason = self
-            .reason
-            .filter(|_| self.state == Some(LinkState::Waiting))?;
-        let soon = self.next_attempt_ms.is_some_and(|wait| wait <= PATIENCE_MS);
-        if reason == FailureKind::NotFound {
-            return Some(DemandError::NotFound);
-        }
-        let error = self.error.clone().unwrap_or_default();
-        (!soon || reason.is_denied()).then(|| DemandError::Failed(format!("source: {error}")))
     }
 }
 

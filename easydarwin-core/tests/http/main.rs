@@ -9,6 +9,7 @@
 )]
 
 mod client;
+mod links;
 mod source;
 
 use std::net::SocketAddr;

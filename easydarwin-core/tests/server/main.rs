@@ -12,11 +12,13 @@
 mod bad_input;
 mod demand;
 mod filter;
+mod forward;
 mod lifecycle;
 mod node;
 mod play;
 mod publish;
 mod pull;
+mod redirect;
 mod start;
 mod support;
 mod swap;

@@ -2,16 +2,18 @@
 
 mod handshake;
 mod media;
+mod opening;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 
+pub(in crate::pull) use self::opening::{Opening, StaleSession};
 use super::track::{Lane, ReceivedTrack};
 use super::{Failure, PullConfig, PullTransport, Quirk};
 use crate::media::SessionDescription;
-use crate::rtsp::{ClientSession, ClientStep, ClientUrl, KeepAlive, Login, Method, Transport};
+use crate::rtsp::{ClientSession, ClientStep, KeepAlive, Method, Transport};
 
 /// Distance of receiver reports (RFC 3550, 6.2).
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);
@@ -127,36 +129,6 @@ pub(in crate::pull) enum Happened {
     Quirk(Quirk),
     /// It is over.
     Over(Failure),
-}
-
-/// A session that was not seen to end.
-#[derive(Clone, PartialEq, Eq)]
-pub(in crate::pull) struct StaleSession {
-    pub(in crate::pull) id: String,
-    pub(in crate::pull) url: String,
-    pub(in crate::pull) expires: Instant,
-    /// The server is of a kind that keeps sessions, and refuses or disturbs others meanwhile.
-    pub(in crate::pull) clings: bool,
-}
-
-impl std::fmt::Debug for StaleSession {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("StaleSession")
-            .field("expires", &self.expires)
-            .field("clings", &self.clings)
-            .finish_non_exhaustive()
-    }
-}
-
-/// What a conversation begins with.
-pub(in crate::pull) struct Opening<'a> {
-    pub(in crate::pull) url: &'a ClientUrl,
-    pub(in crate::pull) login: Login,
-    pub(in crate::pull) transport: PullTransport,
-    pub(in crate::pull) keep_alive: KeepAlive,
-    /// To be ended first.
-    pub(in crate::pull) stale: Option<StaleSession>,
-    pub(in crate::pull) random: u64,
 }
 
 impl Conversation {

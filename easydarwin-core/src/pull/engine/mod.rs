@@ -2,21 +2,21 @@
 //! keep the session alive, when a connection is dead, how long to wait.
 
 mod ended;
+mod input;
 mod output;
+mod report;
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 
 use super::backoff::{Backoff, Jitter};
-use super::conversation::{Conversation, Happened, Opening, StaleSession, Step};
+use super::conversation::{Conversation, Happened, Opening, StaleSession};
 use super::info::SourceCounters;
 use super::{
-    Failure, FailureKind, LinkState, PullConfig, PullTransport, Quirk, SourceInfo, SourceMemory,
-    SourceMode, SourceSpec,
+    Failure, FailureKind, PullConfig, PullTransport, Quirk, SourceMemory, SourceMode, SourceSpec,
 };
-use crate::rtp::Released;
 use crate::rtsp::Redirects;
 pub use output::{SourceOutput, SourceStep};
 
@@ -225,82 +225,6 @@ impl SourceEngine {
         }
     }
 
-    /// Takes one step with the bytes that were read and not yet consumed.
-    pub fn next<'a>(&mut self, buf: &'a [u8], now: Instant) -> SourceStep<'a> {
-        let Phase::Busy(busy) = &mut self.phase else {
-            return match buf.len() {
-                0 => SourceStep::NeedMore,
-                consumed => SourceStep::Handled { consumed },
-            };
-        };
-        let step = match busy.conversation.next(buf, now) {
-            Step::NeedMore => return SourceStep::NeedMore,
-            Step::Handled { consumed } => SourceStep::Handled { consumed },
-            Step::Media {
-                consumed,
-                track,
-                rtcp,
-                data,
-            } => {
-                self.count(rtcp, data.len());
-                SourceStep::Media {
-                    consumed,
-                    track,
-                    rtcp,
-                    data,
-                }
-            }
-        };
-        self.drain(now);
-        step
-    }
-
-    /// Takes a datagram of the socket pair `socket`. RTP comes out of
-    /// [`pop_packet`](Self::pop_packet) in its turn; what is returned is RTCP of that track.
-    pub fn datagram(
-        &mut self,
-        socket: usize,
-        rtcp: bool,
-        data: Bytes,
-        now: Instant,
-    ) -> Option<(usize, Bytes)> {
-        let Phase::Busy(busy) = &mut self.phase else {
-            return None;
-        };
-        let track = busy.conversation.datagram(socket, rtcp, data.clone(), now);
-        self.drain(now);
-        track.map(|track| (track, data))
-    }
-
-    /// The next RTP packet that came by datagram and is in its turn.
-    pub fn pop_packet(&mut self, now: Instant) -> Option<(usize, Released)> {
-        let Phase::Busy(busy) = &mut self.phase else {
-            return None;
-        };
-        let (track, released) = busy.conversation.pop_packet(now)?;
-        self.count(false, released.packet.len());
-        Some((track, released))
-    }
-
-    /// The sockets asked for by [`SourceOutput::Bind`]: an even port and the one above it.
-    pub fn bound(&mut self, socket: usize, ports: Option<(u16, u16)>, now: Instant) {
-        if let Phase::Busy(busy) = &mut self.phase {
-            busy.conversation.bound(socket, ports, now);
-            self.drain(now);
-        }
-    }
-
-    /// What has to be written to the connection now, before outputs are acted on.
-    pub fn take_output(&mut self) -> Option<Bytes> {
-        if let Some(bytes) = self.last_bytes.take() {
-            return Some(bytes);
-        }
-        match &mut self.phase {
-            Phase::Busy(busy) => busy.conversation.take_output(),
-            Phase::Waiting { .. } | Phase::Stopped => None,
-        }
-    }
-
     /// What is to be done.
     pub fn poll_output(&mut self) -> Option<SourceOutput> {
         self.outputs.pop_front()
@@ -342,59 +266,6 @@ impl SourceEngine {
                 busy.conversation.handle_timeout(now);
                 self.drain(now);
             }
-        }
-    }
-
-    /// The source as it was given.
-    pub fn spec(&self) -> &SourceSpec {
-        &self.spec
-    }
-
-    /// What was learned so far.
-    pub fn memory(&self) -> SourceMemory {
-        self.memory
-    }
-
-    /// What it does now.
-    pub fn state(&self) -> LinkState {
-        match &self.phase {
-            Phase::Stopped => LinkState::Stopped,
-            Phase::Waiting { .. } => LinkState::Waiting,
-            Phase::Busy(busy) => match busy.conversation.has_media() {
-                true => LinkState::Playing,
-                false => LinkState::Connecting,
-            },
-        }
-    }
-
-    /// State and counters, without secrets.
-    pub fn info(&self, now: Instant) -> SourceInfo {
-        let (mut reason, mut next, mut playing) = (None, None, None);
-        let (mut transport, mut keep_alive) = (self.memory.transport, self.memory.keep_alive);
-        match &self.phase {
-            Phase::Stopped => {}
-            Phase::Waiting { kind, until } => {
-                reason = Some(*kind);
-                next = Some(millis(until.saturating_duration_since(now)));
-            }
-            Phase::Busy(busy) => {
-                transport = Some(busy.conversation.transport());
-                keep_alive = busy.conversation.keep_alive();
-                let since = busy.conversation.playing_since();
-                playing = since.map(|since| millis(now.saturating_duration_since(since)));
-            }
-        }
-        SourceInfo {
-            path: self.spec.path.as_str().to_owned(),
-            url: self.spec.url.to_string(),
-            mode: self.spec.mode,
-            state: self.state(),
-            reason,
-            next_attempt_ms: next,
-            transport,
-            keep_alive,
-            playing_ms: playing,
-            counters: self.counters.clone(),
         }
     }
 
@@ -541,8 +412,4 @@ fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
         (Some(a), Some(b)) => Some(a.min(b)),
         (a, b) => a.or(b),
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,0 +1,263 @@
+//! Streams that the binary `easydarwin` fetches, pushes on and points to: between instances of
+//! it, from gst-rtsp-server, and with players that follow. What arrives must be a contiguous run
+//! of the very NAL units that were published.
+
+// A test may panic; that is how it fails.
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use easydarwin_core::client::{ClientOptions, Player};
+use easydarwin_core::registry::{AllowAll, Principal, StreamPath};
+use easydarwin_core::server::{DemandError, MediaServer, OnDemand};
+use easydarwin_test_support::api::{eventually, wait_live};
+use easydarwin_test_support::gst_server::{GstServer, Guard};
+use easydarwin_test_support::media::Clip;
+use easydarwin_test_support::peers::{Transport, ffmpeg_publish, ffmpeg_read, gstreamer_read};
+use easydarwin_test_support::process::{Process, Workdir, free_port};
+use serde_json::Value;
+
+const SOON: Duration = Duration::from_secs(15);
+
+/// One `easydarwin` that lets everybody in, with these settings beside.
+struct Instance {
+    rtsp: u16,
+    http: u16,
+    _process: Process,
+}
+
+impl Instance {
+    fn start(workdir: &Workdir, name: &str, settings: &str) -> Self {
+        let (rtsp, http) = (free_port(), free_port());
+        let file = workdir.file(&format!("{name}.toml"));
+        let text = format!(
+            "rtsp = \"127.0.0.1:{rtsp}\"\nhttp = \"127.0.0.1:{http}\"\nanonymous = true\napi-key = [\"admin\"]\n{settings}"
+        );
+        std::fs::write(&file, text).expect("target/ is writable");
+        let file = file.to_str().expect("a path in UTF-8");
+        let process = Process::spawn_ready(workdir, name, "easydarwin", ["--config", file]);
+        Self {
+            rtsp,
+            http,
+            _process: process,
+        }
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("rtsp://127.0.0.1:{}/{path}", self.rtsp)
+    }
+
+    /// The answer of the node's API.
+    fn api(&self, what: &str) -> Value {
+        let agent: ureq::Agent = ureq::Agent::config_builder()
+            .timeout_global(Some(SOON))
+            .build()
+            .into();
+        let mut answer = agent
+            .get(format!("http://127.0.0.1:{}/api/v1/{what}", self.http))
+            .header("Authorization", "Bearer admin")
+            .call()
+            .expect("the API answers");
+        let text = answer.body_mut().read_to_string().expect("a body");
+        serde_json::from_str(&text).expect("JSON")
+    }
+
+    /// Waits for the state of a source.
+    fn source(&self, path: &str, state: &str) -> Value {
+        eventually(&format!("{path} is {state}"), SOON, || {
+            let info = self.api(&format!("sources/{path}"));
+            match info["state"].as_str() {
+                Some(now) if now == state => Ok(info),
+                _ => Err(info.to_string()),
+            }
+        })
+    }
+}
+
+/// All readers at the same time.
+fn read_all(workdir: &Workdir, clip: Clip, readers: &[(&str, &str, Transport)]) {
+    std::thread::scope(|scope| {
+        for (index, &(program, url, transport)) in readers.iter().enumerate() {
+            let workdir = workdir.sub(&format!("{index}-{program}"));
+            scope.spawn(move || {
+                let received = match program {
+                    "ffmpeg" => ffmpeg_read(&workdir, clip, url, transport),
+                    _ => gstreamer_read(&workdir, clip, url, transport),
+                };
+                let result = received.and_then(|received| received.check(clip, true));
+                assert_eq!(result, Ok(()), "{program} from {url}");
+            });
+        }
+    });
+}
+
+const TCP: Transport = Transport::Tcp;
+const UDP: Transport = Transport::Udp;
+
+#[test]
+fn between_instances_over_tcp_and_udp_and_pushed_on() {
+    let workdir = Workdir::new("links-instances");
+    let clip = Clip::Aac;
+    clip.published();
+    let backup = Instance::start(&workdir, "backup", "");
+    let origin_settings = format!(
+        "[[forward]]\npath = \"live/film\"\nurl = \"{}\"\n",
+        backup.url("pushed/film")
+    );
+    let origin = Instance::start(&workdir, "origin", &origin_settings);
+    let film = origin.url("live/film");
+    let mut settings = String::new();
+    for (path, rest) in [
+        ("tcp/film", "transports = [\"tcp\"]"),
+        ("udp/film", "transports = [\"udp\"]"),
+        ("demand/film", "mode = \"on-demand\""),
+    ] {
+        settings.push_str(&format!(
+            "[[pull]]\npath = \"{path}\"\nurl = \"{film}\"\n{rest}\n"
+        ));
+    }
+    let edge = Instance::start(&workdir, "edge", &settings);
+    // Nobody publishes yet: it waits, and says for what.
+    assert_eq!(edge.source("tcp/film", "waiting")["reason"], "not_found");
+    let _publisher = ffmpeg_publish(&workdir, clip, &film, TCP);
+    wait_live(&film, SOON);
+    assert_eq!(edge.source("udp/film", "playing")["transport"], "udp");
+    assert_eq!(edge.source("tcp/film", "playing")["transport"], "tcp");
+    assert_eq!(edge.source("demand/film", "stopped")["attempts"], 0);
+    wait_live(&backup.url("pushed/film"), SOON);
+    read_all(
+        &workdir,
+        clip,
+        &[
+            ("ffmpeg", &edge.url("tcp/film"), TCP),
+            ("gstreamer", &edge.url("tcp/film"), UDP),
+            ("ffmpeg", &edge.url("udp/film"), TCP),
+            ("gstreamer", &edge.url("udp/film"), TCP),
+            ("ffmpeg", &backup.url("pushed/film"), TCP),
+            ("gstreamer", &backup.url("pushed/film"), TCP),
+        ],
+    );
+    let forward = &origin.api("forwards")["forwards"][0];
+    assert_eq!(forward["state"], "playing", "{forward}");
+    assert_eq!(forward["attempts"], 1, "{forward}");
+
+    // The first viewer of a source on demand: its picture, then the end of the source.
+    let took = first_picture(&edge.url("demand/film"));
+    println!("first picture of a source on demand after {took:?}");
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    let stopped = edge.source("demand/film", "stopped");
+    assert_eq!(stopped["connects"], 1);
+    assert_eq!(stopped["reconnects"], 0);
+}
+
+/// From the connection to the first key frame.
+fn first_picture(url: &str) -> Duration {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        let begin = Instant::now();
+        let mut player = Player::connect(url, ClientOptions::default())
+            .await
+            .expect("a player");
+        loop {
+            let unit = player.next_unit().await.expect("media").expect("no end");
+            if unit.track == 0 && unit.key {
+                break;
+            }
+        }
+        let took = begin.elapsed();
+        player.close().await.expect("TEARDOWN");
+        took
+    })
+}
+
+#[test]
+fn from_gst_rtsp_server_over_tcp_and_udp() {
+    let workdir = Workdir::new("links-gstreamer");
+    let clip = Clip::Aac;
+    clip.published();
+    let open = GstServer::start(&workdir, clip.path(), Guard::Open);
+    let digest = GstServer::start(&workdir.sub("digest"), clip.path(), Guard::Digest);
+    let settings = format!(
+        "[[pull]]\npath = \"tcp/film\"\nurl = \"{}\"\ntransports = [\"tcp\"]\nmode = \"on-demand\"\n\
+         [[pull]]\npath = \"udp/film\"\nurl = \"{}\"\ntransports = [\"udp\"]\nmode = \"on-demand\"\n\
+         [[pull]]\npath = \"digest/film\"\nurl = \"{}\"\nmode = \"on-demand\"\n\
+         [[pull]]\npath = \"wrong/film\"\nurl = \"{}\"\n",
+        open.url(),
+        open.url(),
+        digest.url(),
+        digest.wrong_url(),
+    );
+    let edge = Instance::start(&workdir, "edge", &settings);
+    read_all(
+        &workdir,
+        clip,
+        &[
+            ("ffmpeg", &edge.url("tcp/film"), TCP),
+            ("gstreamer", &edge.url("udp/film"), TCP),
+            ("ffmpeg", &edge.url("digest/film"), UDP),
+        ],
+    );
+    let wrong = edge.source("wrong/film", "waiting");
+    assert_eq!(wrong["reason"], "unauthorized", "{wrong}");
+    let all = edge.api("sources").to_string();
+    assert!(!all.contains("guess") && !all.contains("secret"), "{all}");
+}
+
+/// Knows that all streams are at one node.
+struct Door(String);
+
+#[async_trait]
+impl OnDemand for Door {
+    async fn demand(&self, path: &StreamPath, _viewer: &Principal) -> Result<(), DemandError> {
+        // A token as a CMS would sign it: it has to reach the node as it is.
+        let url = format!("{}/{path}?token=dG9r.ZW4-_w", self.0);
+        Err(DemandError::Redirect(url.parse().expect("a URL")))
+    }
+}
+
+#[test]
+fn players_follow_a_redirection() {
+    let workdir = Workdir::new("links-redirect");
+    let clip = Clip::Aac;
+    clip.published();
+    let node = Instance::start(&workdir, "node", "");
+    let film = node.url("live/film");
+    let _publisher = ffmpeg_publish(&workdir, clip, &film, TCP);
+    wait_live(&film, SOON);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let server = runtime
+        .block_on(
+            MediaServer::builder()
+                .authorizer(AllowAll)
+                .on_demand(Door(format!("rtsp://127.0.0.1:{}", node.rtsp)))
+                .build(),
+        )
+        .expect("a door");
+    let url = format!("rtsp://{}/live/film", server.rtsp_addr());
+    let handle = server.handle();
+    let serving = runtime.spawn(server.run(std::future::pending()));
+    read_all(
+        &workdir,
+        clip,
+        &[
+            ("ffmpeg", &url, TCP),
+            ("ffmpeg", &url, UDP),
+            ("gstreamer", &url, TCP),
+            ("gstreamer", &url, UDP),
+        ],
+    );
+    let took = first_picture(&url);
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    handle.shutdown();
+    runtime
+        .block_on(serving)
+        .expect("the door ends")
+        .expect("without an error");
+}
