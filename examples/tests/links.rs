@@ -179,8 +179,8 @@ fn from_gst_rtsp_server_over_tcp_and_udp() {
     let workdir = Workdir::new("links-gstreamer");
     let clip = Clip::Aac;
     clip.published();
-    let open = GstServer::start(&workdir, clip.path(), Guard::Open);
-    let digest = GstServer::start(&workdir.sub("digest"), clip.path(), Guard::Digest);
+    let open = GstServer::start(&workdir, &clip.path(), Guard::Open);
+    let digest = GstServer::start(&workdir.sub("digest"), &clip.path(), Guard::Digest);
     let settings = format!(
         "[[pull]]\npath = \"tcp/film\"\nurl = \"{}\"\ntransports = [\"tcp\"]\nmode = \"on-demand\"\n\
          [[pull]]\npath = \"udp/film\"\nurl = \"{}\"\ntransports = [\"udp\"]\nmode = \"on-demand\"\n\

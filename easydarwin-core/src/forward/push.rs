@@ -34,12 +34,14 @@ pub(super) async fn push(
             // Without them many servers take it all the same: they come in the stream.
             let _ = tokio::time::timeout(PARAMETER_SETS_PATIENCE, stream.parameter_sets()).await;
         }
-        let mut options = ClientOptions::default();
-        options.login = spec.login();
-        options.connect_timeout = config.connect_timeout;
-        options.request_timeout = config.request_timeout;
-        options.stall_timeout = config.stall_timeout;
-        options.redirects = config.redirects;
+        let options = ClientOptions {
+            login: spec.login(),
+            connect_timeout: config.connect_timeout,
+            request_timeout: config.request_timeout,
+            stall_timeout: config.stall_timeout,
+            redirects: config.redirects,
+            ..ClientOptions::default()
+        };
         let description = stream.description().as_ref().clone();
         Publisher::connect(spec.url.expose(), description, options).await
     };
