@@ -24,7 +24,10 @@ pub(crate) struct Link {
 
 impl Link {
     /// Connects; `options` gives the time for it.
-    pub(crate) async fn dial(url: &ClientUrl, options: &ClientOptions) -> Result<Self, ClientError> {
+    pub(crate) async fn dial(
+        url: &ClientUrl,
+        options: &ClientOptions,
+    ) -> Result<Self, ClientError> {
         let host = format!("{}:{}", url.host(), url.port());
         let after = options.connect_timeout;
         let mut early = BytesMut::new();

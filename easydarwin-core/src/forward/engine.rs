@@ -246,6 +246,7 @@ impl ForwardEngine {
 mod tests {
     use super::*;
     use crate::registry::StreamPath;
+    use crate::rtsp::LoginError;
 
     fn engine(mode: ForwardMode) -> ForwardEngine {
         let path = StreamPath::parse("cam/1").unwrap();
@@ -350,7 +351,7 @@ mod tests {
         let now = Instant::now();
         let mut engine = engine(ForwardMode::Live);
         engine.set_live(true);
-        engine.ended(1, Failure::Unauthorized, now);
+        engine.ended(1, Failure::Login(LoginError::Password), now);
         let wait = engine.poll_timeout().unwrap() - now;
         assert!(wait >= Duration::from_secs(30) && wait <= Duration::from_secs(60));
         assert!(!format!("{engine:?} {:?}", engine.info(now)).contains("hush"));

@@ -9,9 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::{ForwardConfig, ForwardMode, ForwardSpec};
 use crate::client::{ClientError, ClientOptions, Handover, Publisher};
 use crate::pull::Failure;
-use crate::relay::{
-    ReaderEnd, ReaderHandle, ReaderInfo, ReaderOptions, Stream, TrackChannels,
-};
+use crate::relay::{ReaderEnd, ReaderHandle, ReaderInfo, ReaderOptions, Stream, TrackChannels};
 use crate::rtsp::Method;
 
 /// How long is waited for parameter sets that the stream's description lacks.
@@ -40,6 +38,9 @@ pub(super) async fn push(
             request_timeout: config.request_timeout,
             stall_timeout: config.stall_timeout,
             redirects: config.redirects,
+            plain_basic: spec.plain_basic,
+            #[cfg(feature = "tls")]
+            tls: config.tls.clone(),
             ..ClientOptions::default()
         };
         let description = stream.description().as_ref().clone();
@@ -65,9 +66,7 @@ pub(super) async fn push(
         rtcp: *rtcp,
     });
     options.tracks = Some(channels.collect());
-    let handle = stream
-        .prepare(options)
-        .start(handover.sink());
+    let handle = stream.prepare(options).start(handover.sink());
     let ended = handle.ended();
     *seen.lock() = Some(handle);
     let failure = run(&mut handover, &seen, ended, &stop).await;
@@ -126,7 +125,7 @@ fn failure_of(error: &ClientError) -> Failure {
             method: method.clone(),
             after: *after,
         },
-        ClientError::Login(error) => Failure::Login(*error),
+        ClientError::Login { error, .. } => Failure::Login(*error),
         ClientError::Redirect(error) => Failure::Redirect(*error),
         ClientError::Protocol(error) => Failure::Protocol(*error),
         ClientError::Stalled { after } => Failure::Stalled(*after),

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::pull::{BackoffConfig, SourcePassword, SourceUrl};
+use crate::pull::{RetryConfig, SourcePassword, SourceUrl};
 use crate::registry::StreamPath;
 use crate::rtsp::{Login, RedirectPolicy};
 
@@ -27,6 +27,10 @@ pub struct ForwardSpec {
     /// Password of `user`.
     #[serde(default)]
     pub password: Option<SourcePassword>,
+    /// Whether the password may go unencrypted over the network when nothing better than Basic is
+    /// offered, as some old cameras do.
+    #[serde(default)]
+    pub plain_basic: bool,
 }
 
 /// When a stream is pushed on.
@@ -49,6 +53,7 @@ impl ForwardSpec {
             mode: ForwardMode::Live,
             user: None,
             password: None,
+            plain_basic: false,
         }
     }
 
@@ -89,13 +94,16 @@ pub struct ForwardConfig {
     /// How long the other server may take no data. Default 10 s.
     pub stall_timeout: Duration,
     /// Waits after failures. Default 1 s, doubling to 30 s.
-    pub backoff: BackoffConfig,
+    pub backoff: RetryConfig,
     /// Waits after a refused login. Default 60 s, doubling to 15 min.
-    pub denied: BackoffConfig,
+    pub denied: RetryConfig,
     /// Media for so long makes the failures before forgotten. Default 10 s.
     pub stable_after: Duration,
     /// Which redirections are followed.
     pub redirects: RedirectPolicy,
+    /// Whom `rtsps://` believes. Default: the public authorities.
+    #[cfg(feature = "tls")]
+    pub tls: Option<crate::tls::TlsTrust>,
     /// Most forwards. Default 10 000.
     pub forwards: usize,
 }
@@ -106,16 +114,18 @@ impl Default for ForwardConfig {
             connect_timeout: Duration::from_secs(5),
             request_timeout: Duration::from_secs(10),
             stall_timeout: Duration::from_secs(10),
-            backoff: BackoffConfig {
+            backoff: RetryConfig {
                 first: Duration::from_secs(1),
                 cap: Duration::from_secs(30),
             },
-            denied: BackoffConfig {
+            denied: RetryConfig {
                 first: Duration::from_secs(60),
                 cap: Duration::from_secs(900),
             },
             stable_after: Duration::from_secs(10),
             redirects: RedirectPolicy::default(),
+            #[cfg(feature = "tls")]
+            tls: None,
             forwards: 10_000,
         }
     }

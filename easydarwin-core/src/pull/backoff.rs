@@ -3,7 +3,7 @@ use std::time::Duration;
 /// Waits between tries that fail: the bound doubles from `first` to `cap`, and something between
 /// half of it and the whole is waited, so that sources which fell together do not come together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BackoffConfig {
+pub struct RetryConfig {
     /// Bound of the first wait.
     pub first: Duration,
     /// Greatest bound.
@@ -18,7 +18,7 @@ pub(crate) struct Backoff {
 
 impl Backoff {
     /// How long to wait after this failure.
-    pub(crate) fn next(&mut self, config: BackoffConfig, jitter: &mut Jitter) -> Duration {
+    pub(crate) fn next(&mut self, config: RetryConfig, jitter: &mut Jitter) -> Duration {
         let bound = config.bound(self.failures);
         self.failures = self.failures.saturating_add(1);
         let half = bound / 2;
@@ -31,7 +31,7 @@ impl Backoff {
     }
 }
 
-impl BackoffConfig {
+impl RetryConfig {
     /// The longest that is waited after `failures` earlier ones in a row.
     pub fn bound(&self, failures: u32) -> Duration {
         let doubled = self.first.saturating_mul(1 << failures.min(16));
@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn waits_lie_between_half_and_all_of_a_doubling_bound() {
-        let config = BackoffConfig {
+        let config = RetryConfig {
             first: Duration::from_secs(1),
             cap: Duration::from_secs(30),
         };

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::BackoffConfig;
+use super::RetryConfig;
 use crate::rtsp::{Limits, RedirectPolicy};
 
 /// Times and limits of all sources of a server. `Default` suits cameras on a LAN or the Internet.
@@ -22,10 +22,10 @@ pub struct PullConfig {
     /// kind of keep-alive is used from then on. Default 3 s.
     pub keep_alive_grace: Duration,
     /// Waits after failures. Default 1 s, doubling to 30 s.
-    pub backoff: BackoffConfig,
+    pub backoff: RetryConfig,
     /// Waits after a refused login. Default 60 s, doubling to 15 min: cameras lock out the
     /// address of those who try often, for all users at that address.
-    pub denied: BackoffConfig,
+    pub denied: RetryConfig,
     /// Media for so long makes the failures before forgotten. Default 10 s.
     pub stable_after: Duration,
     /// How long a source on demand goes on without viewers. Default 10 s.
@@ -36,6 +36,9 @@ pub struct PullConfig {
     pub stale_patience: Duration,
     /// Which redirections are followed.
     pub redirects: RedirectPolicy,
+    /// Whom `rtsps://` believes. Default: the public authorities.
+    #[cfg(feature = "tls")]
+    pub tls: Option<crate::tls::TlsTrust>,
     /// Most sources. Default 10 000.
     pub sources: usize,
     /// The `User-Agent` header.
@@ -53,11 +56,11 @@ impl Default for PullConfig {
             silence: Duration::from_secs(10),
             goodbye: Duration::from_secs(1),
             keep_alive_grace: Duration::from_secs(3),
-            backoff: BackoffConfig {
+            backoff: RetryConfig {
                 first: Duration::from_secs(1),
                 cap: Duration::from_secs(30),
             },
-            denied: BackoffConfig {
+            denied: RetryConfig {
                 first: Duration::from_secs(60),
                 cap: Duration::from_secs(900),
             },
@@ -66,6 +69,8 @@ impl Default for PullConfig {
             offline_grace: Duration::from_secs(15),
             stale_patience: Duration::from_secs(65),
             redirects: RedirectPolicy::default(),
+            #[cfg(feature = "tls")]
+            tls: None,
             sources: 10_000,
             user_agent: concat!("EasyDarwin/", env!("CARGO_PKG_VERSION")).to_owned(),
             limits: Limits::default(),

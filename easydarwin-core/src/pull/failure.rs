@@ -3,7 +3,7 @@ use std::time::Duration;
 use serde::Serialize;
 use thiserror::Error;
 
-use crate::rtsp::{Method, ParseError, RedirectError, Status};
+use crate::rtsp::{LoginError, Method, ParseError, RedirectError, Status};
 
 /// Why a connection to a source (or to where a stream is forwarded) ended.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -21,8 +21,8 @@ pub enum Failure {
         after: Duration,
     },
     /// The login is missing or wrong.
-    #[error("the login was refused (401); check user and password")]
-    Unauthorized,
+    #[error("401: {0}")]
+    Login(#[from] LoginError),
     /// The login is right but gives no right.
     #[error("access was refused (403)")]
     Forbidden,
@@ -112,7 +112,7 @@ impl Failure {
     /// What an answer with this status means.
     pub(crate) fn refused(method: Method, status: Status, reason: String) -> Self {
         match status {
-            Status::UNAUTHORIZED => Self::Unauthorized,
+            Status::UNAUTHORIZED => Self::Login(LoginError::Password),
             Status::FORBIDDEN => Self::Forbidden,
             Status::NOT_FOUND => Self::NotFound,
             status => Self::Refused {
@@ -127,7 +127,7 @@ impl Failure {
     pub fn kind(&self) -> FailureKind {
         match self {
             Self::Unreachable(_) | Self::NoAnswer { .. } => FailureKind::Unreachable,
-            Self::Unauthorized => FailureKind::Unauthorized,
+            Self::Login(_) => FailureKind::Unauthorized,
             Self::Forbidden => FailureKind::Forbidden,
             Self::NotFound => FailureKind::NotFound,
             Self::Refused { .. } => FailureKind::Refused,

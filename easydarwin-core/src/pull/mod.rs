@@ -20,7 +20,7 @@ mod store;
 mod tests;
 mod track;
 
-pub use backoff::BackoffConfig;
+pub use backoff::RetryConfig;
 pub(crate) use backoff::{Backoff, Jitter};
 pub use config::PullConfig;
 pub use engine::{SourceEngine, SourceOutput, SourceStep};

@@ -168,15 +168,17 @@ impl Task {
         self.dialing = None;
         let now = Instant::now();
         match dialed {
-            Ok(link) => {
+            Ok(mut link) => {
+                let secure = link.is_secure();
                 self.ends = Some((link.local.ip(), link.peer.ip()));
                 self.connection = Some(Connection {
                     attempt,
+                    input: std::mem::take(&mut link.early),
                     link,
-                    input: BytesMut::new(),
                     output: BytesMut::new(),
                 });
-                self.source.engine.lock().connected(attempt, now);
+                self.source.engine.lock().connected(attempt, secure, now);
+                self.take_input(now);
             }
             Err(error) => {
                 let reason = in_words(&error);
@@ -342,6 +344,12 @@ impl Task {
                     return;
                 }
             }
+        }
+        if let Some(connection) = &mut self.connection
+            && connection.link.flush().is_err()
+        {
+            let attempt = connection.attempt;
+            self.source.engine.lock().closed(attempt, now);
         }
     }
 }

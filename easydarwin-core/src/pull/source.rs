@@ -31,6 +31,10 @@ pub struct SourceSpec {
     /// Password of `user`.
     #[serde(default)]
     pub password: Option<SourcePassword>,
+    /// Whether the password may go unencrypted over the network when nothing better than Basic is
+    /// offered, as some old cameras do.
+    #[serde(default)]
+    pub plain_basic: bool,
 }
 
 impl SourceSpec {
@@ -43,6 +47,7 @@ impl SourceSpec {
             transports: Vec::new(),
             user: None,
             password: None,
+            plain_basic: false,
         }
     }
 
@@ -63,13 +68,19 @@ impl SourceSpec {
             [] => PullTransport::LADDER.as_slice(),
             given => given,
         };
+        // Media must not go in the clear beside a session that does not.
+        let secure = self.url.client_url().is_secure();
+        let usable = |transport: &PullTransport| !(secure && *transport == PullTransport::Udp);
         let mut ladder: Vec<_> = last.filter(|t| all.contains(t)).into_iter().collect();
-        for transport in all {
-            if !ladder.contains(transport) {
-                ladder.push(*transport);
+        ladder.extend(all);
+        ladder.retain(usable);
+        let mut seen = Vec::with_capacity(ladder.len());
+        for transport in ladder {
+            if !seen.contains(&transport) {
+                seen.push(transport);
             }
         }
-        ladder
+        seen
     }
 }
 
@@ -113,13 +124,15 @@ pub enum SourceMode {
 pub enum PullTransport {
     /// Interleaved into the RTSP connection.
     Tcp,
-    /// Datagrams.
+    /// Datagrams; not beside RTSPS.
     Udp,
+    /// Interleaved into RTSP over two HTTP connections, to get through proxies.
+    Tunnel,
 }
 
 impl PullTransport {
     /// What is tried when a source names nothing else, in this order.
-    pub const LADDER: [Self; 2] = [Self::Tcp, Self::Udp];
+    pub const LADDER: [Self; 3] = [Self::Tcp, Self::Udp, Self::Tunnel];
 }
 
 /// What was learned about a source and holds beyond one connection.
@@ -237,9 +250,11 @@ mod tests {
     #[test]
     fn what_worked_last_is_tried_first() {
         let mut spec = spec();
-        use PullTransport::{Tcp, Udp};
-        assert_eq!(spec.ladder(None), [Tcp, Udp]);
-        assert_eq!(spec.ladder(Some(Udp)), [Udp, Tcp]);
+        use PullTransport::{Tcp, Tunnel, Udp};
+        assert_eq!(spec.ladder(None), [Tcp, Udp, Tunnel]);
+        assert_eq!(spec.ladder(Some(Udp)), [Udp, Tcp, Tunnel]);
+        spec.url = "rtsps://h/a".parse().unwrap();
+        assert_eq!(spec.ladder(Some(Udp)), [Tcp, Tunnel]);
         spec.transports = vec![Tcp];
         assert_eq!(spec.ladder(Some(Udp)), [Tcp]);
     }

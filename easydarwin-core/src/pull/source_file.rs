@@ -56,6 +56,8 @@ struct SourceText {
     user: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     password: Option<String>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    plain_basic: bool,
     #[serde(default)]
     learned: SourceMemory,
 }
@@ -72,6 +74,8 @@ struct ForwardText {
     user: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     password: Option<String>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    plain_basic: bool,
 }
 
 impl SourceFile {
@@ -155,6 +159,11 @@ impl Kept {
     }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
 fn key(forward: &ForwardSpec) -> (StreamPath, String) {
     (forward.path.clone(), forward.url.to_string())
 }
@@ -173,6 +182,7 @@ impl SourceText {
             transports: spec.transports.clone(),
             user: spec.user.clone(),
             password: spec.password.as_ref().map(|p| p.expose().to_owned()),
+            plain_basic: spec.plain_basic,
             learned: source.memory,
         }
     }
@@ -183,6 +193,7 @@ impl SourceText {
         spec.transports = self.transports;
         spec.user = self.user;
         spec.password = self.password.map(SourcePassword::new);
+        spec.plain_basic = self.plain_basic;
         Ok(StoredSource {
             spec,
             memory: self.learned,
@@ -198,6 +209,7 @@ impl ForwardText {
             mode: spec.mode,
             user: spec.user.clone(),
             password: spec.password.as_ref().map(|p| p.expose().to_owned()),
+            plain_basic: spec.plain_basic,
         }
     }
 
@@ -206,6 +218,7 @@ impl ForwardText {
         spec.mode = self.mode;
         spec.user = self.user;
         spec.password = self.password.map(SourcePassword::new);
+        spec.plain_basic = self.plain_basic;
         Ok(spec)
     }
 }
@@ -291,6 +304,7 @@ mod tests {
         let mut spec = SourceSpec::new(path, "rtsp://u:hush@h/a".parse().unwrap());
         spec.user = Some("v".to_owned());
         spec.password = Some(SourcePassword::new("w"));
+        spec.plain_basic = true;
         StoredSource {
             spec,
             memory: SourceMemory {

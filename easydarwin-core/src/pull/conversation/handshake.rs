@@ -28,6 +28,7 @@ impl Conversation {
                 self.session.describe();
                 self.await_answer(now);
             }
+            (_, ClientEvent::LoginFailed { error, .. }) => self.leave(error.into(), now),
             (Phase::Describing, ClientEvent::Described { sdp }) => self.described(&sdp, now),
             (Phase::Describing, ClientEvent::Redirected { location }) => {
                 self.location = Some(location);
@@ -117,7 +118,7 @@ impl Conversation {
         let (base, request) = (self.session.base_url(), self.session.request_url());
         self.urls = track_urls(base, request, control).into();
         match self.transport {
-            PullTransport::Tcp => self.set_up(index, now),
+            PullTransport::Tcp | PullTransport::Tunnel => self.set_up(index, now),
             PullTransport::Udp => {
                 self.due = None;
                 self.phase = Phase::Binding(index);
@@ -152,10 +153,12 @@ impl Conversation {
                 });
                 Lane::Udp
             }
-            (PullTransport::Tcp, interleaved) => match interleaved.or(asked) {
-                Some((rtp, rtcp)) => Lane::Tcp { rtp, rtcp },
-                None => return self.no_channels(now),
-            },
+            (PullTransport::Tcp | PullTransport::Tunnel, interleaved) => {
+                match interleaved.or(asked) {
+                    Some((rtp, rtcp)) => Lane::Tcp { rtp, rtcp },
+                    None => return self.no_channels(now),
+                }
+            }
             _ => return self.no_channels(now),
         };
         let Some(track) = self.description.tracks.get(index) else {

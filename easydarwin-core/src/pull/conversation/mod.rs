@@ -42,6 +42,7 @@ pub(in crate::pull) struct Conversation {
     last_media: Option<Instant>,
     report_due: Option<Instant>,
     stale: Option<StaleSession>,
+    plain_basic: bool,
     /// Why it ends, once that is decided.
     ending: Option<Failure>,
     torn_down: bool,
@@ -165,6 +166,7 @@ impl Conversation {
             last_media: None,
             report_due: None,
             stale: opening.stale,
+            plain_basic: opening.plain_basic,
             ending: None,
             torn_down: false,
             tool: None,
@@ -173,11 +175,12 @@ impl Conversation {
         }
     }
 
-    /// The connection stands.
-    pub(in crate::pull) fn connected(&mut self, now: Instant) {
+    /// The connection stands; `secure`: nobody on the way can read along.
+    pub(in crate::pull) fn connected(&mut self, secure: bool, now: Instant) {
         if self.phase != Phase::Dialing {
             return;
         }
+        self.session.allow_basic(secure || self.plain_basic);
         match self.stale.take() {
             Some(stale) => {
                 self.phase = Phase::Clearing;
@@ -437,7 +440,7 @@ impl Conversation {
     fn wanted_transport(&self) -> Option<Transport> {
         let mut wanted = Transport::default();
         match self.transport {
-            PullTransport::Tcp => {
+            PullTransport::Tcp | PullTransport::Tunnel => {
                 let first = u8::try_from(self.tracks.len() * 2).ok()?;
                 wanted.tcp = true;
                 wanted.interleaved = Some((first, first.checked_add(1)?));

@@ -27,6 +27,8 @@ pub(in crate::pull) struct Opening<'a> {
     pub(in crate::pull) url: &'a ClientUrl,
     pub(in crate::pull) login: Login,
     pub(in crate::pull) transport: PullTransport,
+    /// The password may go unencrypted.
+    pub(in crate::pull) plain_basic: bool,
     pub(in crate::pull) keep_alive: KeepAlive,
     /// To be ended first.
     pub(in crate::pull) stale: Option<StaleSession>,

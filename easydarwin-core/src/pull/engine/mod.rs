@@ -193,10 +193,11 @@ impl SourceEngine {
     }
 
     /// The connection of [`SourceOutput::Connect`] stands.
-    pub fn connected(&mut self, attempt: u64, now: Instant) {
+    /// `secure`: nobody on the way can read along, so Basic may be answered.
+    pub fn connected(&mut self, attempt: u64, secure: bool, now: Instant) {
         if let Some(busy) = self.busy(attempt) {
             busy.dial_until = None;
-            busy.conversation.connected(now);
+            busy.conversation.connected(secure, now);
             self.drain(now);
         }
     }
@@ -307,7 +308,8 @@ impl SourceEngine {
     fn dial(&mut self, now: Instant) {
         self.attempt += 1;
         self.counters.attempts += 1;
-        let transport = self.ladder.get(self.rung).copied();
+        let rung = self.ladder.get(self.rung).copied();
+        let transport = rung.unwrap_or(PullTransport::Tcp);
         let stale = self
             .stale
             .as_ref()
@@ -316,7 +318,8 @@ impl SourceEngine {
         let opening = Opening {
             url: self.way.url(),
             login: self.way.login().clone(),
-            transport: transport.unwrap_or(PullTransport::Tcp),
+            transport,
+            plain_basic: self.spec.plain_basic,
             keep_alive: self.memory.keep_alive,
             stale,
             random: self.jitter.draw(),
@@ -325,6 +328,7 @@ impl SourceEngine {
         self.outputs.push_back(SourceOutput::Connect {
             attempt: self.attempt,
             url: self.way.url().clone(),
+            tunnel: transport == PullTransport::Tunnel,
         });
         self.phase = Phase::Busy(Box::new(Busy {
             conversation,

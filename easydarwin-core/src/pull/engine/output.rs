@@ -40,6 +40,8 @@ pub enum SourceOutput {
         attempt: u64,
         /// Host and port.
         url: ClientUrl,
+        /// Through two HTTP connections.
+        tunnel: bool,
     },
     /// Close the connection and all sockets, after what is to be written was written as far as
     /// that is possible at once.

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::Task;
-use crate::client::{ClientOptions, Link, UdpPair};
+use crate::client::{ClientOptions, ClientTransport, Link, UdpPair};
 use crate::media::SessionDescription;
 use crate::pull::{FailureKind, SourceOutput};
 use crate::registry::Principal;
@@ -14,7 +14,11 @@ impl Task {
     pub(super) fn act(&mut self, output: SourceOutput, now: Instant) {
         let path = &self.source.path;
         match output {
-            SourceOutput::Connect { attempt, url } => self.dial(attempt, url),
+            SourceOutput::Connect {
+                attempt,
+                url,
+                tunnel,
+            } => self.dial(attempt, url, tunnel),
             SourceOutput::Close { attempt } => {
                 if self
                     .connection
@@ -69,10 +73,19 @@ impl Task {
         }
     }
 
-    fn dial(&mut self, attempt: u64, url: ClientUrl) {
+    fn dial(&mut self, attempt: u64, url: ClientUrl, tunnel: bool) {
         let config = self.pulls.config();
         let options = ClientOptions {
             connect_timeout: config.connect_timeout,
+            transport: if tunnel {
+                ClientTransport::Tunnel
+            } else {
+                ClientTransport::Tcp
+            },
+            user_agent: config.user_agent.clone(),
+            limits: config.limits.clone(),
+            #[cfg(feature = "tls")]
+            tls: config.tls.clone(),
             ..ClientOptions::default()
         };
         self.told.clear();

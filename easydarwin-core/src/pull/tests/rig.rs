@@ -47,7 +47,7 @@ impl Rig {
     pub(super) fn drain(&mut self) -> Option<String> {
         while let Some(output) = self.engine.poll_output() {
             match &output {
-                SourceOutput::Connect { attempt, url } => {
+                SourceOutput::Connect { attempt, url, .. } => {
                     self.attempt = *attempt;
                     self.wanted = Some(format!("{}:{}", url.host(), url.port()));
                 }
@@ -63,7 +63,7 @@ impl Rig {
     pub(super) fn connect(&mut self) -> String {
         self.drain();
         let to = self.wanted.take().expect("a connection is asked for");
-        self.engine.connected(self.attempt, self.now);
+        self.engine.connected(self.attempt, false, self.now);
         to
     }
 

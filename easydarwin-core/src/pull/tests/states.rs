@@ -9,7 +9,9 @@ const SECOND: Duration = Duration::from_secs(1);
 
 #[test]
 fn transports_are_tried_in_turn_and_the_one_that_works_is_remembered() {
-    let mut rig = Rig::new(spec("rtsp://cam/a"));
+    let mut spec = spec("rtsp://cam/a");
+    spec.transports = vec![PullTransport::Tcp, PullTransport::Udp];
+    let mut rig = Rig::new(spec);
     rig.describe("", SDP);
     rig.answer("RTSP/1.0 461 Unsupported Transport\nCSeq: 2");
     // No wait between.
@@ -69,7 +71,7 @@ fn a_wrong_password_is_tried_slowly_and_a_new_one_at_once() {
             info.counters
                 .last_error
                 .unwrap()
-                .contains("check user and password")
+                .contains("does not accept this user and password")
         );
         let wait = rig.after_wait();
         assert!(
@@ -231,7 +233,7 @@ fn other_refusals_and_dead_ends() {
         Some(FailureKind::Unreachable)
     );
     // News of a connection that was given up changes nothing.
-    rig.engine.connected(late, rig.now);
+    rig.engine.connected(late, false, rig.now);
     assert_eq!(rig.engine.state(), LinkState::Waiting);
 }
 
@@ -246,4 +248,47 @@ fn a_path_that_somebody_else_publishes() {
     let info = rig.engine.info(rig.now);
     assert_eq!(info.reason, Some(FailureKind::PathTaken));
     assert!(info.counters.last_error.unwrap().contains("somebody else"));
+}
+
+#[test]
+fn the_tunnel_is_the_last_rung() {
+    let mut rig = Rig::new(spec("rtsp://cam/a"));
+    for rung in PullTransport::LADDER {
+        rig.describe("", SDP);
+        if rung == PullTransport::Udp {
+            rig.engine.bound(0, Some((5000, 5001)), rig.now);
+        }
+        let tunnel = |output: &SourceOutput| match output {
+            SourceOutput::Connect { tunnel, .. } => Some(*tunnel),
+            _ => None,
+        };
+        let through = rig.outputs.iter().rev().find_map(tunnel);
+        assert_eq!(through, Some(rung == PullTransport::Tunnel));
+        if rung != PullTransport::Tunnel {
+            rig.answer("RTSP/1.0 461 Unsupported Transport\nCSeq: 2");
+            rig.connect();
+        }
+    }
+    rig.answer(
+        "RTSP/1.0 200 OK\nCSeq: 2\nSession: 1\nTransport: RTP/AVP/TCP;unicast;interleaved=0-1",
+    );
+    rig.answer("RTSP/1.0 200 OK\nCSeq: 3");
+    rig.feed(&frame(0, 1));
+    assert_eq!(rig.memory().transport, Some(PullTransport::Tunnel));
+}
+
+#[test]
+fn basic_in_the_clear_has_to_be_allowed() {
+    let challenge = "RTSP/1.0 401 Unauthorized\nCSeq: 1\nWWW-Authenticate: Basic realm=\"r\"";
+    let mut rig = Rig::new(spec("rtsp://u:p@cam/a"));
+    rig.answer(challenge);
+    let info = rig.engine.info(rig.now);
+    assert_eq!(info.reason, Some(FailureKind::Unauthorized));
+    assert!(info.counters.last_error.unwrap().contains("unencrypted"));
+    let mut allowed = spec("rtsp://u:p@cam/a");
+    allowed.plain_basic = true;
+    rig.engine.update(allowed, rig.now);
+    rig.connect();
+    rig.answer(challenge);
+    assert!(rig.sent().contains("Authorization: Basic dTpw\r\n"));
 }

@@ -9,9 +9,10 @@ use bytes::Bytes;
 
 use super::rig::frame;
 use crate::pull::*;
-use crate::rtsp::auth::{AuthParams, DigestVerifier};
+use crate::rtsp::auth::{AuthConfig, Realm, UserSecret, Verdict, Via};
 use crate::rtsp::{
-    Reply, ServerConfig, ServerConnection, ServerEvent, Step, TransportAnswer, TransportOffer,
+    Method, Reply, ServerConfig, ServerConnection, ServerEvent, Step, TransportAnswer,
+    TransportOffer,
 };
 
 /// From one end of the network to the other.
@@ -24,6 +25,7 @@ pub(super) struct Camera {
     pub(super) up: bool,
     /// While down: refuses them rather than saying nothing.
     pub(super) refuses: bool,
+    realm: Realm,
     connections: BTreeMap<u64, Connection>,
     sessions: u64,
     sequence: u16,
@@ -71,6 +73,7 @@ impl World {
             password: "first",
             up: true,
             refuses: true,
+            realm: Realm::new(AuthConfig::default(), [7; 32], now),
             connections: BTreeMap::new(),
             sessions: 0,
             sequence: 0,
@@ -179,7 +182,7 @@ impl World {
 
     fn happen(&mut self, news: News) {
         match news {
-            News::Accepted(number) => self.engine.connected(number, self.now),
+            News::Accepted(number) => self.engine.connected(number, false, self.now),
             News::Refused(number) => {
                 self.engine
                     .connect_failed(number, "connection refused", self.now);
@@ -247,7 +250,7 @@ impl World {
                 Step::NeedMore => break,
                 Step::Handled { consumed } | Step::Interleaved { consumed, .. } => consumed,
                 Step::Event { consumed, event } => {
-                    connection.on_event(event, self.camera.password);
+                    connection.on_event(event, &self.camera.realm, self.camera.password, self.now);
                     consumed
                 }
                 Step::Close { .. } => {
@@ -308,7 +311,7 @@ impl World {
 
     fn on_output(&mut self, output: SourceOutput) {
         match output {
-            SourceOutput::Connect { attempt, url } => {
+            SourceOutput::Connect { attempt, url, .. } => {
                 self.current = attempt;
                 self.input.clear();
                 if self.camera.up && url.port() == self.camera.port {
@@ -353,18 +356,22 @@ impl Camera {
 }
 
 impl Connection {
-    fn on_event(&mut self, event: ServerEvent, password: &str) {
+    fn on_event(&mut self, event: ServerEvent, realm: &Realm, password: &str, now: Instant) {
         match event {
             ServerEvent::Describe {
                 id,
                 uri,
                 credentials,
             } => {
-                let verifier = DigestVerifier::new("camera", "n0nce");
+                let via = Via {
+                    peer: [10, 0, 0, 1].into(),
+                    secure: false,
+                };
+                let secret = UserSecret::from_password("admin", realm.name(), password);
                 let sent = credentials.authorization.as_deref().unwrap_or_default();
-                let right = AuthParams::parse_list(sent)
-                    .first()
-                    .is_some_and(|answer| verifier.verify(answer, "DESCRIBE", password));
+                let right = realm
+                    .read(sent, (&Method::Describe, &uri), via, now)
+                    .is_ok_and(|proof| proof.check(Some(&secret)) == Verdict::Right);
                 let reply = if right {
                     let control = uri.track_control(0);
                     let sdp = format!(
@@ -375,7 +382,7 @@ impl Connection {
                         tracks: 1,
                     }
                 } else {
-                    Reply::unauthorized(verifier.challenges())
+                    Reply::unauthorized(realm.challenges(via, false, now))
                 };
                 self.rtsp.respond(id, reply);
             }
