@@ -14,7 +14,9 @@ use easydarwin_core::server::{DemandError, MediaServer, OnDemand};
 use easydarwin_test_support::api::{eventually, wait_live};
 use easydarwin_test_support::gst_server::{GstServer, Guard};
 use easydarwin_test_support::media::Clip;
-use easydarwin_test_support::peers::{Transport, ffmpeg_publish, ffmpeg_read, gstreamer_read};
+use easydarwin_test_support::peers::{
+    FFMPEG_PACKET, Transport, ffmpeg_publish, ffmpeg_read, gstreamer_read,
+};
 use easydarwin_test_support::process::{Process, Workdir, free_port};
 use serde_json::Value;
 
@@ -120,7 +122,7 @@ fn between_instances_over_tcp_and_udp_and_pushed_on() {
     let edge = Instance::start(&workdir, "edge", &settings);
     // Nobody publishes yet: it waits, and says for what.
     assert_eq!(edge.source("tcp/film", "waiting")["reason"], "not_found");
-    let _publisher = ffmpeg_publish(&workdir, clip, &film, TCP);
+    let _publisher = ffmpeg_publish(&workdir, clip, &film, TCP, FFMPEG_PACKET);
     wait_live(&film, SOON);
     assert_eq!(edge.source("udp/film", "playing")["transport"], "udp");
     assert_eq!(edge.source("tcp/film", "playing")["transport"], "tcp");
@@ -226,7 +228,7 @@ fn players_follow_a_redirection() {
     clip.published();
     let node = Instance::start(&workdir, "node", "");
     let film = node.url("live/film");
-    let _publisher = ffmpeg_publish(&workdir, clip, &film, TCP);
+    let _publisher = ffmpeg_publish(&workdir, clip, &film, TCP, FFMPEG_PACKET);
     wait_live(&film, SOON);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
