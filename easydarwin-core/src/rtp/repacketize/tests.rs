@@ -217,6 +217,10 @@ proptest! {
                     body.insert(0, 1);
                     body.insert(0, match header & 0x1f { 5 => 42, 6 => 78, 7 => 66, _ => 2 });
                 } else {
+                    if header == 0x06 {
+                        // Never by chance a recovery point, which is only seen in a whole SEI.
+                        body.fill(0xff);
+                    }
                     body.insert(0, header);
                 }
                 body.into()
