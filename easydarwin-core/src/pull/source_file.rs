@@ -56,7 +56,7 @@ struct SourceText {
     user: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     password: Option<String>,
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     plain_basic: bool,
     #[serde(default)]
     learned: SourceMemory,
@@ -74,7 +74,7 @@ struct ForwardText {
     user: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     password: Option<String>,
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     plain_basic: bool,
 }
 
@@ -157,11 +157,6 @@ impl Kept {
             forwards: self.forwards.values().map(ForwardText::of).collect(),
         }
     }
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
-fn is_false(value: &bool) -> bool {
-    !*value
 }
 
 fn key(forward: &ForwardSpec) -> (StreamPath, String) {
