@@ -7,6 +7,7 @@ use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
@@ -291,14 +292,24 @@ pub fn binary(name: &str) -> PathBuf {
     path
 }
 
-/// A TCP and UDP port that is free on all of loopback just now.
+/// Below the ports that systems give to outgoing connections: none of those can take a port
+/// between its choice and its use.
+const PORTS: std::ops::Range<u32> = 12_000..32_000;
+
+/// A TCP and UDP port that is free on all of loopback, and that this process did not choose
+/// before: tests run side by side, and some stop what listens there and start it again.
 pub fn free_port() -> u16 {
-    for _ in 0..100 {
-        let listener = TcpListener::bind("0.0.0.0:0").expect("a free port");
-        let port = listener.local_addr().expect("it is bound").port();
-        if UdpSocket::bind(("0.0.0.0", port)).is_ok() {
+    static CHOSEN: AtomicU32 = AtomicU32::new(0);
+    let many = PORTS.end - PORTS.start;
+    for _ in 0..many {
+        // Test processes that follow each other do not begin at the same port.
+        let step = CHOSEN.fetch_add(1, Ordering::Relaxed);
+        let offset = std::process::id().wrapping_mul(97).wrapping_add(step) % many;
+        let port = u16::try_from(PORTS.start + offset).expect("ports have 16 bits");
+        let tcp = TcpListener::bind(("0.0.0.0", port));
+        if tcp.is_ok() && UdpSocket::bind(("0.0.0.0", port)).is_ok() {
             return port;
         }
     }
-    panic!("no free port in 100 tries");
+    panic!("no free port");
 }
