@@ -72,9 +72,9 @@ pub struct Settings {
 
     /// File with users who log in with a password over RTSP
     ///
-    /// TOML, for each user: [[user]], name, ha1 (or password), play and publish, which are lists
+    /// TOML, for each user: `[[user]]`, name, ha1 (or password), play and publish, which are lists
     /// of streams as hall/1, hall/* or **. `easydarwin user` prints such an entry. The file of
-    /// --config may have [[user]] entries, too.
+    /// --config may have `[[user]]` entries, too.
     #[arg(long, value_name = "FILE", env = "EASYDARWIN_USERS")]
     pub users: Option<PathBuf>,
 

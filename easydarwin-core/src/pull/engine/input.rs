@@ -66,7 +66,7 @@ impl SourceEngine {
         Some((track, released))
     }
 
-    /// The sockets asked for by [`SourceOutput::Bind`]: an even port and the one above it.
+    /// The sockets asked for by [`SourceOutput::Bind`](super::SourceOutput::Bind): an even port and the one above it.
     pub fn bound(&mut self, socket: usize, ports: Option<(u16, u16)>, now: Instant) {
         if let Phase::Busy(busy) = &mut self.phase {
             busy.conversation.bound(socket, ports, now);
