@@ -35,6 +35,9 @@ impl Server {
             "--http",
             &http.to_string(),
             "--anonymous",
+            // All readers come from one address.
+            "--max-connections-per-address",
+            "20000",
         ]);
         Self::spawn(
             command,
