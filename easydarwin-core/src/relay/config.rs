@@ -67,7 +67,7 @@ impl Default for RelayConfig {
             takeover_interval: Duration::from_secs(10),
             offline_grace: Duration::ZERO,
             report_interval: Duration::from_secs(5),
-            spread_after: Duration::from_millis(5),
+            spread_after: Duration::from_millis(10),
             event_backlog: 1024,
         }
     }

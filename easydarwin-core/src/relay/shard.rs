@@ -23,7 +23,7 @@ use super::wake::WakeQueue;
 /// readers: each yield makes the runtime wake another worker, which then takes the shard along to
 /// another processor, away from what its readers have in the caches. With 1 ms a pass over 300
 /// readers cost a third more.
-pub(super) const TIME_PER_YIELD: Duration = Duration::from_millis(4);
+pub(super) const TIME_PER_YIELD: Duration = Duration::from_millis(8);
 /// How often blocked readers are looked at for having stalled too long.
 const STALL_CHECK: Duration = Duration::from_secs(1);
 

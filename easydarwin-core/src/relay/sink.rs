@@ -3,6 +3,8 @@ use std::io::{self, IoSlice};
 use std::sync::{Arc, Weak};
 
 use futures::future::BoxFuture;
+#[cfg(target_os = "linux")]
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 /// Where a reader's bytes go: a socket, a TLS session, a tunnel. Never waits.
@@ -44,6 +46,19 @@ impl TcpSink {
 }
 
 impl Sink for TcpSink {
+    /// Past the runtime: what it knows of the socket lies in memory that nothing else touches on
+    /// the way of a packet, and matters only once the socket is full.
+    #[cfg(target_os = "linux")]
+    fn try_write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match send(&self.stream, slices) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self
+                .stream
+                .try_io(Interest::WRITABLE, || send(&self.stream, slices)),
+            sent => sent,
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
     fn try_write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match slices {
             [one] => self.stream.try_write(one),
@@ -65,6 +80,16 @@ impl Sink for TcpSink {
 
     fn limit_unsent(&mut self, bytes: u32) {
         limit_unsent(&self.stream, bytes);
+    }
+}
+
+/// No signal for a peer that is gone: the process may belong to somebody who wants none.
+#[cfg(target_os = "linux")]
+fn send(stream: &TcpStream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    let socket = socket2::SockRef::from(stream);
+    match slices {
+        [one] => socket.send_with_flags(one, libc::MSG_NOSIGNAL),
+        many => socket.send_vectored_with_flags(many, libc::MSG_NOSIGNAL),
     }
 }
 

@@ -53,6 +53,11 @@ impl TurnContext<'_> {
         };
         self.shared.on_skip(skip, self.now);
     }
+
+    /// Nothing of a living stream is left to send. Answers that came meanwhile wake the reader.
+    fn has_all(&self) -> bool {
+        self.window.ended.is_none() && self.window.unit(self.cursor.next).is_none()
+    }
 }
 
 /// A unit (or the part of it from `from` to `to`) in a write.
@@ -118,7 +123,13 @@ impl TcpWriter {
                         None => Turn::Idle,
                     };
                 }
-                Ok(Wrote::All(bytes)) => budget = budget.saturating_sub(bytes),
+                Ok(Wrote::All(bytes)) => {
+                    if context.has_all() {
+                        context.shared.late(None);
+                        return Turn::Idle;
+                    }
+                    budget = budget.saturating_sub(bytes);
+                }
                 Ok(Wrote::Part) => {
                     // The kernel is full: asking again would only cost a system call.
                     return self.blocked(context);
@@ -229,10 +240,20 @@ impl TcpWriter {
         budget: usize,
     ) -> (u64, Keys, usize, io::Result<usize>) {
         let window = context.window;
-        let mut slices = [IoSlice::new(&[]); MAX_UNITS];
-        let mut filled = 0;
         let mut walk = Walk::new(context.cursor, self.offset);
-        let mut total = 0;
+        let Some((unit, from)) = walk.next(window, context.policy) else {
+            return (walk.next, walk.keys, 0, Ok(0));
+        };
+        let first = unit.data.get(from..).unwrap_or_default();
+        context.plan.push(walk.item(unit, from, unit.data.len()));
+        if window.unit(walk.next).is_none() {
+            // Nearly always: a reader that keeps up lacks the newest unit.
+            let result = self.sink.try_write(&[IoSlice::new(first)]);
+            return (walk.next, walk.keys, first.len(), result);
+        }
+        let mut slices = [IoSlice::new(first); MAX_UNITS];
+        let mut filled = 1;
+        let mut total = first.len();
         while total < budget
             && let Some(slot) = slices.get_mut(filled)
             && let Some((unit, from)) = walk.next(window, context.policy)
