@@ -42,7 +42,7 @@ pub struct RelayConfig {
     /// Interval of the stream's own sender reports. Default 5 s.
     pub report_interval: Duration,
     /// A pass over a stream's readers that takes longer makes further readers go to other
-    /// shards; if passes go on to take longer, some of those that are there follow. Default 5 ms: less
+    /// shards; if passes go on to take longer, some of those that are there follow. Default 10 ms: less
     /// is not seen, and a second worker that is woken for each picture costs a third more CPU.
     pub spread_after: Duration,
     /// Events kept for a subscriber that is slow to take them. Default 1024.

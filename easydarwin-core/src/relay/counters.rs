@@ -68,6 +68,8 @@ pub(super) struct Inbox {
     pub(super) control_len: usize,
     pub(super) overflow: bool,
     pub(super) stop: Option<oneshot::Sender<StoppedReader>>,
+    /// The stop is a pause: the peer is not told that anything is over.
+    pub(super) pause: bool,
     /// The handle is gone: nobody waits for the sink.
     pub(super) abandoned: bool,
 }

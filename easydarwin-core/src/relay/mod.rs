@@ -22,6 +22,7 @@ mod hub;
 mod ingest;
 mod live;
 mod os;
+mod pause;
 mod publisher;
 mod query;
 mod reader;
@@ -45,6 +46,7 @@ pub use errors::{CloseError, ControlError, EndReason, PublishError, ReaderEnd};
 pub use events::{HubEvent, StreamEvent};
 pub use filter::{FilterSource, FilterTracks, FilterUnit, MediaFilter, OwnData, Verdict};
 pub use hub::Hub;
+pub use pause::PausedReader;
 pub use publisher::Publisher;
 pub(crate) use query::Asked;
 #[cfg(feature = "http")]

@@ -15,7 +15,9 @@ use super::live::{StreamInner, frame_in_place};
 use super::udp::UdpWriter;
 use super::unit::{FRAME_HEADER, Window, track_bit};
 use super::writer::{ChannelMap, Item, TcpWriter, Turn, TurnContext, pending};
-use super::{ControlError, ReaderEnd, ReaderInfo, Sink, Start, Stream, UdpTarget, Viewer};
+use super::{
+    ControlError, PausedReader, ReaderEnd, ReaderInfo, Sink, Start, Stream, UdpTarget, Viewer,
+};
 use crate::media::MediaKind;
 
 /// Least limit of bytes that the kernel holds unsent for a reader.
@@ -93,7 +95,12 @@ pub struct PreparedReader {
 }
 
 impl PreparedReader {
-    pub(super) fn new(stream: Stream, mut options: ReaderOptions) -> Self {
+    /// `after`: it goes on after a pause, and nothing is sent twice.
+    pub(super) fn new(
+        stream: Stream,
+        mut options: ReaderOptions,
+        after: Option<&PausedReader>,
+    ) -> Self {
         let inner = &stream.inner;
         let known = inner.identities.len();
         let mut tracks = options
@@ -109,7 +116,13 @@ impl PreparedReader {
             options.keep_audio,
         );
         let viewer = options.viewer.then(|| stream.viewer());
-        let (cursor, rtp_info) = start(inner, &policy, options.start, &tracks);
+        let not_before = match after {
+            None => 0,
+            Some(paused) if paused.stream == inner.id => paused.next,
+            // Numbers of another stream mean nothing here.
+            Some(_) => u64::MAX,
+        };
+        let (cursor, rtp_info) = start(inner, &policy, options.start, not_before, &tracks);
         Self {
             viewer,
             options,
@@ -255,11 +268,13 @@ pub(super) fn policy(
     policy
 }
 
-/// Where a reader starts, and what it will see first of each track.
+/// Where a reader starts, and what it will see first of each track. A key frame before the unit
+/// `not_before` is no start: players drop packets that are older than what they had.
 pub(super) fn start(
     stream: &StreamInner,
     policy: &Policy,
     start: Start,
+    not_before: u64,
     tracks: &[TrackChannels],
 ) -> (Cursor, Vec<RtpInfo>) {
     let at = now();
@@ -269,6 +284,7 @@ pub(super) fn start(
         .primary
         .filter(|_| start == Start::Key)
         .and_then(|track| ring.newest_start(track))
+        .filter(|number| *number >= not_before)
         .filter(|number| {
             ring.unit(*number).is_some_and(|unit| {
                 at.saturating_duration_since(unit.arrival) <= stream.hub.config.start_age
@@ -404,22 +420,24 @@ impl Reader {
 
     /// Ends it as its inbox says.
     pub(super) fn stop(self: Box<Self>) {
-        let (stop, overflow) = {
+        let (stop, overflow, pause) = {
             let mut inbox = self.shared.inbox.lock();
-            (inbox.stop.take(), inbox.overflow)
+            (inbox.stop.take(), inbox.overflow, inbox.pause)
         };
+        let pause = pause && !overflow;
         let end = if overflow {
             ReaderEnd::ControlOverflow
         } else {
             ReaderEnd::Stopped
         };
         let shared = Arc::clone(&self.shared);
-        let (sink, rest) = self.dismantle(&end);
+        let (sink, rest, paused) = self.dismantle(&end, pause);
         if let Some(stop) = stop {
             // A caller who went away drops the sink and so closes the socket.
             let _ = stop.send(StoppedReader {
                 sink,
                 pending: pending(rest, &shared),
+                paused,
             });
         }
         shared.ended.send_replace(Some(end));
@@ -432,32 +450,50 @@ impl Reader {
 
     pub(super) fn ended(self: Box<Self>, end: ReaderEnd) {
         let shared = Arc::clone(&self.shared);
-        self.dismantle(&end);
+        self.dismantle(&end, false);
         shared.ended.send_replace(Some(end));
     }
 
-    fn dismantle(self: Box<Self>, end: &ReaderEnd) -> (Option<Box<dyn Sink>>, BytesMut) {
+    fn dismantle(
+        self: Box<Self>,
+        end: &ReaderEnd,
+        pause: bool,
+    ) -> (Option<Box<dyn Sink>>, BytesMut, Option<PausedReader>) {
         self.stream.reader_ended(&self.shared, end);
+        let (stream, next) = (self.stream.id, self.cursor.next);
+        let paused = |peers, within| {
+            pause.then(|| PausedReader {
+                stream,
+                next: next + u64::from(within),
+                peers,
+            })
+        };
         match self.out {
             Out::Tcp(writer) => {
+                let within = writer.is_within();
                 let (sink, rest) = writer.into_parts();
-                (Some(sink), rest)
+                (Some(sink), rest, paused(Vec::new(), within))
             }
             Out::Udp(writer) => {
-                writer.say_goodbye(&Stream { inner: self.stream });
-                (None, BytesMut::new())
+                if !pause {
+                    writer.say_goodbye(&Stream { inner: self.stream });
+                }
+                let (peers, within) = writer.into_parts();
+                (None, BytesMut::new(), paused(peers, within))
             }
         }
     }
 }
 
-/// What [`ReaderHandle::stop`] gives back.
+/// What [`ReaderHandle::stop`] and [`ReaderHandle::pause`] give back.
 #[derive(Debug)]
 pub struct StoppedReader {
     /// The sink, when it still works (never for UDP).
     pub sink: Option<Box<dyn Sink>>,
     /// Write this first: the rest of a half sent packet and answers that waited.
     pub pending: Bytes,
+    /// For going on, when it was paused and has not ended by itself before.
+    pub paused: Option<PausedReader>,
 }
 
 /// A running reader. Dropping it stops the reader.
@@ -494,7 +530,14 @@ impl ReaderHandle {
         }
     }
 
-    /// Takes writing back (PAUSE, TEARDOWN). The stream's position is lost.
+    /// Takes writing back for a while (PAUSE). The peer is not told that anything ended, and what
+    /// it is sent later goes on after what it has.
+    pub async fn pause(self) -> StoppedReader {
+        self.shared.inbox.lock().pause = true;
+        self.stop().await
+    }
+
+    /// Takes writing back for good (TEARDOWN). The stream's position is lost.
     pub async fn stop(self) -> StoppedReader {
         let (sender, mut receiver) = oneshot::channel();
         self.shared.inbox.lock().stop = Some(sender);
@@ -503,6 +546,7 @@ impl ReaderHandle {
         let gone = StoppedReader {
             sink: None,
             pending: Bytes::new(),
+            paused: None,
         };
         tokio::select! {
             biased;

@@ -6,8 +6,8 @@ use super::counters::{Counter, millis};
 use super::hub::now;
 use super::live::StreamInner;
 use super::{
-    EndReason, PreparedReader, ReaderOptions, RelayConfig, SocketId, StreamInfo, Tap, TapOptions,
-    TrackInfo,
+    EndReason, PausedReader, PreparedReader, ReaderOptions, RelayConfig, SocketId, StreamInfo, Tap,
+    TapOptions, TrackInfo,
 };
 use crate::media::{MediaKind, SessionDescription};
 use crate::registry::{Principal, StreamPath};
@@ -120,7 +120,14 @@ impl Stream {
 
     /// Fixes where a new reader starts. Unknown tracks in the options are left out.
     pub fn prepare(&self, options: ReaderOptions) -> PreparedReader {
-        PreparedReader::new(self.clone(), options)
+        PreparedReader::new(self.clone(), options, None)
+    }
+
+    /// As [`prepare`](Self::prepare) for a reader that was paused: it starts at the last key
+    /// frame only if that came during the pause, else at the next one, so that its sequence
+    /// numbers never go back.
+    pub fn resume(&self, options: ReaderOptions, paused: &PausedReader) -> PreparedReader {
+        PreparedReader::new(self.clone(), options, Some(paused))
     }
 
     /// Reads the stream by access unit.

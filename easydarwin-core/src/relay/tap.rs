@@ -122,7 +122,7 @@ impl Tap {
         let viewer = options.viewer.then(|| stream.viewer());
         // First the count, then the look at the ring: a push in between wakes this tap.
         inner.taps.fetch_add(1, Ordering::AcqRel);
-        let (cursor, _) = start(inner, &policy, options.start, &channels);
+        let (cursor, _) = start(inner, &policy, options.start, 0, &channels);
         let shared = ReaderShared::new(
             inner,
             options.label,

@@ -97,6 +97,11 @@ impl TcpWriter {
         &*self.sink
     }
 
+    /// Whether the unit at the cursor is sent in part.
+    pub(super) fn is_within(&self) -> bool {
+        self.offset > 0
+    }
+
     /// Gives the sink back, with what has to be written to it first.
     pub(super) fn into_parts(self) -> (Box<dyn Sink>, BytesMut) {
         (self.sink, self.tail)

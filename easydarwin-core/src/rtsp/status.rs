@@ -38,6 +38,8 @@ statuses! {
     NOT_ENOUGH_BANDWIDTH = 453, "Not Enough Bandwidth";
     SESSION_NOT_FOUND = 454, "Session Not Found";
     WRONG_STATE = 455, "Method Not Valid in This State";
+    INVALID_RANGE = 457, "Invalid Range";
+    PARAMETER_IS_READ_ONLY = 458, "Parameter Is Read-Only";
     AGGREGATE_NOT_ALLOWED = 459, "Aggregate Operation Not Allowed";
     ONLY_AGGREGATE = 460, "Only Aggregate Operation Allowed";
     UNSUPPORTED_TRANSPORT = 461, "Unsupported Transport";

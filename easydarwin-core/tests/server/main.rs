@@ -10,6 +10,7 @@
 )]
 
 mod bad_input;
+mod control;
 mod demand;
 mod filter;
 mod forward;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use easydarwin_core::media::{H264Params, SessionDescription, Track};
 use easydarwin_core::registry::{AllowAll, Principal};
-use easydarwin_core::relay::{Hub, Publisher, RelayConfig, Start};
+use easydarwin_core::relay::{EndReason, Hub, Publisher, RelayConfig, Start};
 use easydarwin_core::server::MediaServer;
 
 use crate::support::{Rtsp, Server, path, sequence};
@@ -12,13 +12,13 @@ use crate::support::{Rtsp, Server, path, sequence};
 const TRANSPORT: &str = "RTP/AVP/TCP;unicast;interleaved=0-1";
 
 /// A stream of one-packet pictures that are sent when the test says so.
-struct Film {
+pub(crate) struct Film {
     publisher: Publisher,
     sequence: u16,
 }
 
 impl Film {
-    fn new(hub: &Hub) -> Self {
+    pub(crate) fn new(hub: &Hub) -> Self {
         let params = H264Params {
             sps: Some(vec![0x67, 0x42, 0xc0, 0x0a, 0xa6, 0x11, 0x11, 0xe8].into()),
             pps: vec![vec![0x68, 0xce, 0x38, 0x80].into()],
@@ -35,18 +35,28 @@ impl Film {
     }
 
     /// Sends a picture; returns its sequence number.
-    fn picture(&mut self, key: bool) -> u16 {
+    pub(crate) fn picture(&mut self, key: bool) -> u16 {
+        self.picture_of(key, 4)
+    }
+
+    /// Sends a picture of so many bytes.
+    pub(crate) fn picture_of(&mut self, key: bool, len: usize) -> u16 {
         let sequence = self.sequence;
         let mut packet = vec![0x80, 0x80 | 96];
         packet.extend(sequence.to_be_bytes());
         packet.extend((u32::from(sequence) * 3600).to_be_bytes());
         packet.extend(7_u32.to_be_bytes());
         packet.extend([if key { 0x65 } else { 0x41 }, 0x88, 0x84, 0, 1]);
+        packet.resize(packet.len() + len.saturating_sub(4), 1);
         let now = Instant::now();
         self.publisher.push_rtp(0, &packet, now);
         assert!(self.publisher.flush(now));
         self.sequence += 1;
         sequence
+    }
+
+    pub(crate) fn end(self, reason: EndReason) {
+        self.publisher.end(reason);
     }
 }
 

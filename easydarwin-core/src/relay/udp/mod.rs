@@ -10,6 +10,7 @@ mod writer;
 pub(super) use drops::DropTable;
 pub use drops::SocketId;
 pub(super) use form::UdpForm;
+pub(super) use sockets::UdpPeer;
 pub use sockets::UdpSockets;
 pub(super) use writer::UdpWriter;
 

@@ -3,6 +3,7 @@ use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Weak};
+use std::time::Instant;
 
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
@@ -47,7 +48,7 @@ struct Socket {
 
 /// A track of a reader: where it is, and whose it is.
 #[derive(Debug)]
-pub(super) struct UdpPeer {
+pub(in crate::relay) struct UdpPeer {
     addresses: Mutex<Addresses>,
     shared: Arc<ReaderShared>,
 }
@@ -220,6 +221,17 @@ impl UdpPeer {
         if addresses.rtcp == rtcp {
             addresses.rtcp = own_rtcp;
         }
+    }
+
+    /// Where RTP and RTCP go now.
+    pub(in crate::relay) fn addresses(&self) -> (SocketAddr, SocketAddr) {
+        let addresses = self.addresses.lock();
+        (addresses.rtp, addresses.rtcp)
+    }
+
+    /// When the last RTCP came.
+    pub(in crate::relay) fn last_life(&self) -> Instant {
+        self.shared.last_life()
     }
 
     pub(super) fn address(&self, half: Half) -> SocketAddr {

@@ -84,6 +84,11 @@ impl UdpWriter {
         }
     }
 
+    /// The peers, for whoever is paused, and whether a unit is sent in part.
+    pub(in crate::relay) fn into_parts(self) -> (Vec<Option<Arc<UdpPeer>>>, bool) {
+        (self.peers, self.run > 0 || self.sent > 0)
+    }
+
     pub(in crate::relay) fn park(&self) -> BoxFuture<'static, ()> {
         self.sockets.writable()
     }

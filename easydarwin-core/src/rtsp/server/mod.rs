@@ -3,6 +3,8 @@
 
 mod connection;
 mod event;
+mod parameters;
+mod range;
 mod requests;
 mod respond;
 mod session;

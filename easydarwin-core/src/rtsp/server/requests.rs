@@ -1,6 +1,7 @@
 use crate::rtsp::parser::cseq;
 use crate::rtsp::{Credentials, Method, Request, RequestUri, Status, Transport};
 
+use super::range::{self, Pace};
 use super::respond::{Awaited, Pending};
 use super::session::{Bound, Session, usable_offers};
 use super::{RequestId, ServerConnection, ServerEvent, SessionRole, SetupRequest};
@@ -27,7 +28,7 @@ impl ServerConnection {
             return self.options(request);
         }
         if matches!(request.method, Method::GetParameter | Method::SetParameter) {
-            return self.parameter(request);
+            return self.parameter(request).map(|()| None);
         }
         let uri =
             RequestUri::parse(&request.uri, &self.authority).map_err(|_| Status::BAD_REQUEST)?;
@@ -78,15 +79,6 @@ impl ServerConnection {
         }
         response.headers.push("Public", PUBLIC);
         response.write(&mut self.output);
-        Ok(None)
-    }
-
-    /// Without body a keep-alive; there is no parameter to get or set.
-    fn parameter(&mut self, request: &Request) -> Handled {
-        if !request.body.is_empty() {
-            return Err(Status::PARAMETER_NOT_UNDERSTOOD);
-        }
-        self.answer(request, Status::OK);
         Ok(None)
     }
 
@@ -193,17 +185,23 @@ impl ServerConnection {
     }
 
     fn play(&mut self, request: &Request, uri: &RequestUri) -> Handled {
-        if self.ready(SessionRole::Play, uri)? {
+        let streaming = self.ready(SessionRole::Play, uri)?;
+        let range = request.headers.get("Range").map(str::to_owned);
+        let pace = Pace::asked(&request.headers)?;
+        if let Some(range) = &range {
+            range::check(range, pace.backwards())?;
+        }
+        if streaming {
             let mut response = self.response(Status::OK, cseq(&request.headers));
             if let Some(session) = &self.session {
                 response.headers.push("Session", session.id.as_str());
             }
             response.headers.push("Range", "npt=now-");
+            pace.answer(&mut response.headers);
             response.write(&mut self.output);
             return Ok(None);
         }
-        let range = request.headers.get("Range").map(str::to_owned);
-        let id = self.wait(request, Awaited::Play);
+        let id = self.wait(request, Awaited::Play(pace));
         let uri = uri.clone();
         Ok(Some(ServerEvent::Play { id, uri, range }))
     }
@@ -247,7 +245,7 @@ impl ServerConnection {
         Ok(session.streaming)
     }
 
-    fn bound_session(&self) -> Result<(&Session, &Bound), Status> {
+    pub(super) fn bound_session(&self) -> Result<(&Session, &Bound), Status> {
         self.session
             .as_ref()
             .zip(self.bound.as_ref())

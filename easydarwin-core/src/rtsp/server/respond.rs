@@ -2,6 +2,7 @@ use bytes::Bytes;
 
 use crate::rtsp::{RequestUri, Response, Status, Transport, TransportAnswer};
 
+use super::range::Pace;
 use super::session::{Bound, SessionTrack};
 use super::{Reply, RequestId, RtpInfo, ServerConnection, SessionRole};
 
@@ -18,7 +19,7 @@ pub(super) enum Awaited {
     Describe(RequestUri),
     Announce(RequestUri),
     Setup { role: SessionRole, uri: RequestUri },
-    Play,
+    Play(Pace),
     Record,
     Pause,
 }
@@ -59,7 +60,7 @@ impl ServerConnection {
                     ssrc,
                 },
             ) => self.set_up(cseq, (role, uri), track, transport, ssrc),
-            (Awaited::Play, Reply::Play { rtp_info }) => self.playing(cseq, &rtp_info),
+            (Awaited::Play(pace), Reply::Play { rtp_info }) => self.playing(cseq, pace, &rtp_info),
             (Awaited::Record, Reply::Ok) => {
                 self.media = None;
                 self.streaming(cseq, true)
@@ -177,9 +178,10 @@ impl ServerConnection {
         response
     }
 
-    fn playing(&mut self, cseq: Option<&str>, rtp_info: &[RtpInfo]) -> Response {
+    fn playing(&mut self, cseq: Option<&str>, pace: Pace, rtp_info: &[RtpInfo]) -> Response {
         let mut response = self.streaming(cseq, true);
         response.headers.push("Range", "npt=now-");
+        pace.answer(&mut response.headers);
         let entries: Vec<String> = self
             .bound
             .iter()

@@ -124,9 +124,15 @@ struct Connection {
     admitted: Option<Admission>,
     job: Option<Job>,
     /// A reader that has to give the socket back before anything else is written.
-    stopping: Option<ReaderHandle>,
+    stopping: Option<Stopping>,
     cancelled: Pin<Box<WaitForCancellationFutureOwned>>,
     rarely: Rarely,
+}
+
+/// A reader that stops, and what for.
+enum Stopping {
+    Paused(ReaderHandle),
+    Over(ReaderHandle),
 }
 
 enum Media {
@@ -340,8 +346,15 @@ impl Connection {
 
     /// Writes what there is to answer, then starts a player that was answered.
     async fn write_answers(&mut self) -> Result<(), End> {
-        if let Some(handle) = self.stopping.take() {
-            let stopped = handle.stop().await;
+        let stopped = match self.stopping.take() {
+            None => None,
+            Some(Stopping::Over(handle)) => Some(handle.stop().await),
+            Some(Stopping::Paused(handle)) => Some(handle.pause().await),
+        };
+        if let Some(stopped) = stopped {
+            if let Media::Play(player) = &mut self.media {
+                player.stopped(stopped.paused);
+            }
             self.write(&stopped.pending).await?;
         }
         while let Some(bytes) = self.rtsp.take_output() {
@@ -388,7 +401,12 @@ impl Connection {
     fn end_session(&mut self, reason: EndReason) {
         match std::mem::replace(&mut self.media, Media::None) {
             Media::None => {}
-            Media::Play(mut player) => self.stopping = player.pause(),
+            Media::Play(mut player) => {
+                // One that stops already is waited for first.
+                if let Some(handle) = player.pause() {
+                    self.stopping = Some(Stopping::Over(handle));
+                }
+            }
             Media::Record(recorder) => {
                 let publisher = recorder.publisher();
                 tracing::info!(path = %publisher.stream().path(), peer = %self.peer,

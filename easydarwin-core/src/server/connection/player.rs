@@ -6,8 +6,8 @@ use std::time::Instant;
 use futures::future::BoxFuture;
 
 use crate::relay::{
-    Asked, PreparedReader, ReaderEnd, ReaderHandle, ReaderOptions, Stream, TcpSink, TrackChannels,
-    UdpSockets, UdpTarget, UdpTrack,
+    Asked, PausedReader, PreparedReader, ReaderEnd, ReaderHandle, ReaderOptions, Start, Stream,
+    TcpSink, TrackChannels, UdpSockets, UdpTarget, UdpTrack, Viewer,
 };
 use crate::rtsp::{RtpInfo, TransportAnswer, TransportOffer};
 use crate::server::wire::{Wire, WireSink};
@@ -22,6 +22,8 @@ pub(super) struct Player {
     asked: Asked,
     transport: Option<Transport>,
     phase: Phase,
+    /// Media was sent before.
+    begun: bool,
 }
 
 #[derive(Debug)]
@@ -31,8 +33,17 @@ enum Transport {
 }
 
 enum Phase {
-    /// Set up, or paused.
+    /// Set up.
     Waiting,
+    /// Nothing is sent, and nothing of the stream is held; it ends with the stream all the same,
+    /// and whoever fetches the stream from elsewhere for this player goes on.
+    Paused {
+        /// `None`: the reader has not stopped yet, or ended by itself.
+        rest: Option<PausedReader>,
+        ended: BoxFuture<'static, ReaderEnd>,
+        last_life: Instant,
+        _viewer: Viewer,
+    },
     /// PLAY was answered; media begins once the answer is written.
     Starting(PreparedReader),
     Playing {
@@ -46,6 +57,7 @@ impl std::fmt::Debug for Phase {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Waiting => "Waiting",
+            Self::Paused { .. } => "Paused",
             Self::Starting(_) => "Starting",
             Self::Playing { .. } => "Playing",
         })
@@ -59,6 +71,7 @@ impl Player {
             asked,
             transport: None,
             phase: Phase::Waiting,
+            begun: false,
         }
     }
 
@@ -121,7 +134,7 @@ impl Player {
     /// what the session does. A PLAY while playing changes nothing.
     pub(super) fn prepare(&mut self, label: Arc<str>, asked: Asked) -> Vec<RtpInfo> {
         let tracks = self.channels();
-        if !matches!(self.phase, Phase::Waiting) {
+        if !matches!(self.phase, Phase::Waiting | Phase::Paused { .. }) {
             return tracks
                 .iter()
                 .map(|channels| RtpInfo {
@@ -138,7 +151,18 @@ impl Player {
         if tracks.len() != all || !tracks.iter().all(is_canonical) {
             options.tracks = Some(tracks);
         }
-        let prepared = self.stream.prepare(options);
+        let prepared = match &self.phase {
+            Phase::Paused {
+                rest: Some(rest), ..
+            } => self.stream.resume(options, rest),
+            phase => {
+                if matches!(phase, Phase::Paused { .. }) {
+                    // What it has got is not known: the next key frame is new to it for sure.
+                    options.start = Start::Live;
+                }
+                self.stream.prepare(options)
+            }
+        };
         let info = prepared.rtp_info();
         self.phase = Phase::Starting(prepared);
         info.iter()
@@ -180,6 +204,7 @@ impl Player {
                         other => prepared.start(WireSink(other.clone())),
                     },
                 };
+                self.begun = true;
                 self.phase = Phase::Playing {
                     ended: Box::pin(handle.ended()),
                     last_life: handle.last_life(),
@@ -194,9 +219,48 @@ impl Player {
     /// write to it until [`ReaderHandle::stop`] is done.
     pub(super) fn pause(&mut self) -> Option<ReaderHandle> {
         match std::mem::replace(&mut self.phase, Phase::Waiting) {
-            Phase::Playing { handle, .. } => Some(handle),
+            Phase::Playing {
+                handle, last_life, ..
+            } => {
+                self.phase = self.paused(last_life);
+                Some(handle)
+            }
+            // The answer to PLAY is not even written.
+            Phase::Starting(_) if self.begun => {
+                self.phase = self.paused(Instant::now());
+                None
+            }
             Phase::Waiting | Phase::Starting(_) => None,
+            paused @ Phase::Paused { .. } => {
+                self.phase = paused;
+                None
+            }
         }
+    }
+
+    fn paused(&self, last_life: Instant) -> Phase {
+        let stream = self.stream.clone();
+        Phase::Paused {
+            rest: None,
+            ended: Box::pin(async move { ReaderEnd::Stream(stream.ended().await) }),
+            last_life,
+            _viewer: self.stream.viewer(),
+        }
+    }
+
+    /// The reader has stopped for a pause, and this is left of it.
+    pub(super) fn stopped(&mut self, left: Option<PausedReader>) {
+        let Phase::Paused { rest, .. } = &mut self.phase else {
+            return;
+        };
+        if let (Some(left), Some(Transport::Udp(_, tracks))) = (&left, &mut self.transport) {
+            for track in tracks {
+                if let Some((rtp, rtcp)) = left.addresses(track.track) {
+                    (track.rtp, track.rtcp) = (rtp, rtcp);
+                }
+            }
+        }
+        *rest = left;
     }
 
     /// Who writes to the connection's socket, if it is not the connection.
@@ -209,13 +273,17 @@ impl Player {
 
     /// The last sign of life, if there was a new one since this was last asked.
     pub(super) fn new_life(&mut self) -> Option<Instant> {
-        let Phase::Playing {
-            handle, last_life, ..
-        } = &mut self.phase
-        else {
-            return None;
+        let (life, last_life) = match &mut self.phase {
+            Phase::Playing {
+                handle, last_life, ..
+            } => (handle.last_life(), last_life),
+            Phase::Paused {
+                rest: Some(rest),
+                last_life,
+                ..
+            } => (rest.last_life()?, last_life),
+            _ => return None,
         };
-        let life = handle.last_life();
         (life > *last_life).then(|| {
             *last_life = life;
             life
@@ -225,7 +293,7 @@ impl Player {
     /// Ready when the reader ended by itself.
     pub(super) fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<ReaderEnd> {
         match &mut self.phase {
-            Phase::Playing { ended, .. } => ended.as_mut().poll(cx),
+            Phase::Playing { ended, .. } | Phase::Paused { ended, .. } => ended.as_mut().poll(cx),
             Phase::Waiting | Phase::Starting(_) => Poll::Pending,
         }
     }

@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 
 use super::player::Player;
 use super::recorder::Recorder;
-use super::{Connection, End, Media, replies};
+use super::{Connection, End, Media, Stopping, replies};
 use crate::media::sdp;
 use crate::registry::{AccessRequest, Action, Principal, StreamPath};
 use crate::relay::{Asked, EndReason, Stream};
@@ -87,7 +87,12 @@ impl Connection {
             }
             ServerEvent::Pause { id } => {
                 match &mut self.media {
-                    Media::Play(player) => self.stopping = player.pause(),
+                    Media::Play(player) => {
+                        // One that stops already is waited for first.
+                        if let Some(handle) = player.pause() {
+                            self.stopping = Some(Stopping::Paused(handle));
+                        }
+                    }
                     Media::Record(recorder) => recorder.record(false),
                     Media::None => {}
                 }
@@ -120,8 +125,11 @@ impl Connection {
             }
             Decision::Describe(admission, uri) => {
                 let reply = describe(&admission.stream, &uri, self.local.ip());
-                self.end_session(EndReason::PublisherLeft);
-                self.admitted = Some(admission);
+                // To describe a stream anew disturbs no session of it.
+                if self.rtsp.session().is_none() {
+                    self.end_session(EndReason::PublisherLeft);
+                    self.admitted = Some(admission);
+                }
                 self.rtsp.respond(id, reply);
             }
             Decision::Setup(admission, request) => {

@@ -1,5 +1,6 @@
 //! Transcripts: requests as real clients send them in, answers as they leave us out.
 
+mod control;
 mod limits;
 mod players;
 mod publishers;
