@@ -24,19 +24,25 @@ fn rtp_info(response: &Response) -> &str {
     response.header("RTP-Info").unwrap_or_default()
 }
 
-#[tokio::test]
-async fn a_pause_ends_at_the_key_frame_that_came_meanwhile() {
-    let server = Server::open().await;
-    let mut film = Film::new(server.hub());
+/// A player that paused when it had got the first two pictures.
+async fn paused_after_two(server: &Server, film: &mut Film, url: &str) -> Rtsp {
     film.picture(true);
-    let url = server.url("cam/1");
     let mut client = server.connect().await;
-    client.play(&url).await;
+    client.play(url).await;
     film.picture(false);
     for expected in [0, 1] {
         assert_eq!(sequence(&client.packet().await.unwrap()), expected);
     }
-    assert_eq!(client.request("PAUSE", &url, &[], "").await.status, 200);
+    assert_eq!(client.request("PAUSE", url, &[], "").await.status, 200);
+    client
+}
+
+#[tokio::test]
+async fn a_pause_ends_at_the_key_frame_that_came_meanwhile() {
+    let server = Server::open().await;
+    let mut film = Film::new(server.hub());
+    let url = server.url("cam/1");
+    let mut client = paused_after_two(&server, &mut film, &url).await;
     film.picture(false);
     let key = film.picture(true);
     film.picture(false);
@@ -61,15 +67,8 @@ async fn a_pause_ends_at_the_key_frame_that_came_meanwhile() {
 async fn nothing_is_sent_twice_after_a_short_pause() {
     let server = Server::open().await;
     let mut film = Film::new(server.hub());
-    film.picture(true);
     let url = server.url("cam/1");
-    let mut client = server.connect().await;
-    client.play(&url).await;
-    film.picture(false);
-    for expected in [0, 1] {
-        assert_eq!(sequence(&client.packet().await.unwrap()), expected);
-    }
-    assert_eq!(client.request("PAUSE", &url, &[], "").await.status, 200);
+    let mut client = paused_after_two(&server, &mut film, &url).await;
     film.picture(false);
     let played = ask_in_silence(&mut client, "PLAY", &url).await;
     // The first picture to come is not there yet.
