@@ -293,9 +293,12 @@ impl TrackIngest {
         let rate = self.identity.clock_rate;
         let limit = ticks(CLOCK_JUMP, rate);
         let step = ts.saturating_sub(last_ts);
-        let elapsed = ticks(now.saturating_duration_since(last), rate);
+        if step.abs() <= limit {
+            return false;
+        }
         // A stalled network delivers late what continues in time; a pause moves both.
-        step.abs() > limit && step.saturating_sub(elapsed).abs() > limit
+        let elapsed = ticks(now.saturating_duration_since(last), rate);
+        step.saturating_sub(elapsed).abs() > limit
     }
 
     fn watch_keys(&mut self, info: &PacketInfo, now: Instant) {

@@ -55,7 +55,7 @@ impl TurnContext<'_> {
     }
 
     /// Nothing of a living stream is left to send. Answers that came meanwhile wake the reader.
-    fn has_all(&self) -> bool {
+    pub(super) fn has_all(&self) -> bool {
         self.window.ended.is_none() && self.window.unit(self.cursor.next).is_none()
     }
 }

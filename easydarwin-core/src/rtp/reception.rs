@@ -153,9 +153,14 @@ impl Source {
     }
 
     fn measure_jitter(&mut self, timestamp: u32, arrival: Instant, clock_rate: u32) {
-        let elapsed = arrival.saturating_duration_since(self.last_arrival);
-        let ticks = elapsed.as_micros() * u128::from(clock_rate) / 1_000_000;
-        let ticks = i64::try_from(ticks).unwrap_or(i64::MAX / 2);
+        // Most packets of a picture come with one read.
+        let ticks = if arrival == self.last_arrival {
+            0
+        } else {
+            let elapsed = arrival.saturating_duration_since(self.last_arrival);
+            let ticks = elapsed.as_micros() * u128::from(clock_rate) / 1_000_000;
+            i64::try_from(ticks).unwrap_or(i64::MAX / 2)
+        };
         let media = i64::from(timestamp.wrapping_sub(self.last_timestamp).cast_signed());
         let deviation = (ticks - media).unsigned_abs();
         self.jitter_16 = (self.jitter_16 + deviation)

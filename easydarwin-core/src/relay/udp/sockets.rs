@@ -44,6 +44,8 @@ struct Socket {
     socket: Arc<UdpSocket>,
     state: UdpSocketState,
     v6: bool,
+    /// Bound to no address of its own: the one to send from is said with each datagram.
+    any: bool,
 }
 
 /// A track of a reader: where it is, and whose it is.
@@ -153,7 +155,9 @@ impl Pair {
             ecn: None,
             contents,
             segment_size: (contents.len() > segment).then_some(segment),
-            src_ip: source.map(|ip| socket.address(SocketAddr::new(ip, 0)).ip()),
+            src_ip: source
+                .filter(|_| socket.any)
+                .map(|ip| socket.address(SocketAddr::new(ip, 0)).ip()),
         };
         let send = || {
             let reference = UdpSockRef::from(&*socket.socket);
@@ -188,7 +192,7 @@ impl Pair {
 
 impl Socket {
     fn new(socket: std::net::UdpSocket) -> io::Result<Self> {
-        let v6 = socket.local_addr()?.is_ipv6();
+        let local = socket.local_addr()?.ip();
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
         if let Err(error) = socket2::SockRef::from(&socket).set_send_buffer_size(SEND_BUFFER) {
             tracing::debug!(%error, "SO_SNDBUF not set");
@@ -196,7 +200,8 @@ impl Socket {
         Ok(Self {
             socket: Arc::new(UdpSocket::from_std(socket)?),
             state,
-            v6,
+            v6: local.is_ipv6(),
+            any: local.is_unspecified(),
         })
     }
 

@@ -135,6 +135,10 @@ impl UdpWriter {
                     context.shared.counters.units.add(1);
                     context.shared.counters.packets.add(u64::from(unit.packets));
                     self.next_unit(context);
+                    if context.has_all() {
+                        context.shared.late(None);
+                        return Turn::Idle;
+                    }
                 }
                 Sent::Burst(bytes) => {
                     context.shared.late(Some(unit.arrival));
