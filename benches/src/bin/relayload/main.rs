@@ -112,7 +112,7 @@ struct LoadArgs {
     /// Further readers that stop reading once they play.
     #[arg(long, default_value_t = 0)]
     stalled: usize,
-    /// Short-lived readers a second that wait for the first picture.
+    /// Short-lived readers a second that wait for the first picture, after the window and for as long
     #[arg(long, default_value_t = 5)]
     joins: u32,
     /// Threads that read.

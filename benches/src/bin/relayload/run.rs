@@ -1,8 +1,6 @@
 //! One measurement: publishers, readers, a window, figures.
 
 use std::io::{self, Read};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -31,7 +29,8 @@ pub struct Load {
     pub seconds: u64,
     /// Readers, beside the others, that stop reading once they play.
     pub stalled: usize,
-    /// Short-lived readers a second that only wait for the first picture.
+    /// Short-lived readers a second that only wait for the first picture, after the window and
+    /// for as long, while the load goes on.
     pub joins_per_second: u32,
     /// Threads that read.
     pub reader_threads: usize,
@@ -105,7 +104,6 @@ pub fn run(target: &Target, pid: u32, load: &Load) -> io::Result<Figures> {
     // Two groups of pictures: the start bursts are over, buffers and clocks have settled.
     thread::sleep(Duration::from_secs(3));
 
-    let joiner = Joiner::start(target, load);
     readers.measure(true);
     let (start, before, own_before, busy_before) = (
         Instant::now(),
@@ -122,7 +120,9 @@ pub fn run(target: &Target, pid: u32, load: &Load) -> io::Result<Figures> {
         procfs::machine_busy(),
     );
     let kernel_after = procfs::tcp_memory();
-    let first_picture = joiner.finish()?;
+    // Not within the window: a handshake and a whole group of pictures for each would be charged
+    // to the packets of the others, and the null relay has neither.
+    let first_picture = first_pictures(target, load)?;
 
     let sent = publishers.finish()?;
     // What is on its way still counts: wait for it, then look at the tails.
@@ -165,42 +165,26 @@ pub fn run(target: &Target, pid: u32, load: &Load) -> io::Result<Figures> {
     })
 }
 
-/// Short-lived readers, one after the other, at a steady pace.
-struct Joiner {
-    stop: Arc<AtomicBool>,
-    thread: thread::JoinHandle<io::Result<Histogram>>,
-}
-
-impl Joiner {
-    fn start(target: &Target, load: &Load) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let (flag, target, load) = (stop.clone(), target.clone(), load.clone());
-        let thread = thread::spawn(move || {
-            let mut times = Histogram::default();
-            if load.joins_per_second == 0 || matches!(target, Target::Null { .. }) {
-                return Ok(times);
-            }
-            let pause = Duration::from_secs(1) / load.joins_per_second;
-            let mut stream = 0;
-            while !flag.load(Ordering::Relaxed) {
-                thread::sleep(pause);
-                let start = Instant::now();
-                let joined = handshake::play(&target, stream % load.streams, false)?;
-                wait_for_key_frame(joined)?;
-                times.add(start.elapsed());
-                stream += 1;
-            }
-            Ok(times)
-        });
-        Self { stop, thread }
+/// Short-lived readers, one after the other, at a steady pace, for as long as the window was.
+fn first_pictures(target: &Target, load: &Load) -> io::Result<Histogram> {
+    let mut times = Histogram::default();
+    if load.joins_per_second == 0 || matches!(target, Target::Null { .. }) {
+        return Ok(times);
     }
-
-    fn finish(self) -> io::Result<Histogram> {
-        self.stop.store(true, Ordering::Relaxed);
-        self.thread
-            .join()
-            .map_err(|_| io::Error::other("the joining thread failed"))?
+    let pause = Duration::from_secs(1) / load.joins_per_second;
+    let count = load.seconds.saturating_mul(load.joins_per_second.into());
+    for stream in (0..load.streams)
+        .cycle()
+        .zip(0..count)
+        .map(|(stream, _)| stream)
+    {
+        thread::sleep(pause);
+        let start = Instant::now();
+        let joined = handshake::play(target, stream, false)?;
+        wait_for_key_frame(joined)?;
+        times.add(start.elapsed());
     }
+    Ok(times)
 }
 
 fn wait_for_key_frame(joined: Joined) -> io::Result<()> {
