@@ -5,6 +5,7 @@
 // A test may panic; that is how it fails.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -18,6 +19,7 @@ use easydarwin_test_support::peers::{
     FFMPEG_PACKET, Transport, ffmpeg_publish, ffmpeg_read, gstreamer_read,
 };
 use easydarwin_test_support::process::{Process, Workdir, free_port};
+use easydarwin_test_support::tls::{nameless, self_signed};
 use serde_json::Value;
 
 const SOON: Duration = Duration::from_secs(15);
@@ -48,6 +50,11 @@ impl Instance {
 
     fn url(&self, path: &str) -> String {
         format!("rtsp://127.0.0.1:{}/{path}", self.rtsp)
+    }
+
+    /// Of an instance with a certificate: its port for RTSP takes TLS, too.
+    fn tls_url(&self, path: &str) -> String {
+        format!("rtsps://127.0.0.1:{}/{path}", self.rtsp)
     }
 
     /// The answer of the node's API.
@@ -207,6 +214,112 @@ fn from_gst_rtsp_server_over_tcp_and_udp() {
     assert_eq!(wrong["reason"], "unauthorized", "{wrong}");
     let all = edge.api("sources").to_string();
     assert!(!all.contains("guess") && !all.contains("secret"), "{all}");
+}
+
+/// A setting for a path in a file of settings.
+fn path_setting(name: &str, path: &Path) -> String {
+    format!("{name} = \"{}\"\n", path.display())
+}
+
+#[test]
+fn over_tls_and_tunnels_to_instances_that_are_believed() {
+    let workdir = Workdir::new("links-tls");
+    let clip = Clip::Aac;
+    clip.published();
+    let (certificate, key) = self_signed(&workdir);
+    let shown = path_setting("tls-cert", &certificate) + &path_setting("tls-key", &key);
+    let believed = path_setting("tls-ca", &certificate);
+    let backup = Instance::start(&workdir, "backup", &shown);
+    let forward = |url: String| format!("[[forward]]\npath = \"live/film\"\nurl = \"{url}\"\n");
+    let origin_settings = format!(
+        "{shown}{believed}{}",
+        forward(backup.tls_url("pushed/film"))
+    );
+    let origin = Instance::start(&workdir, "origin", &origin_settings);
+    let film = origin.url("live/film");
+    let _publisher = ffmpeg_publish(&workdir, clip, &film, TCP, FFMPEG_PACKET);
+    wait_live(&film, SOON);
+    let pulls = [
+        ("tls/film", origin.tls_url("live/film"), "tcp"),
+        ("tunnel/film", film.clone(), "tunnel"),
+        ("both/film", origin.tls_url("live/film"), "tunnel"),
+    ]
+    .map(|(path, url, transport)| {
+        format!("[[pull]]\npath = \"{path}\"\nurl = \"{url}\"\ntransports = [\"{transport}\"]\n")
+    })
+    .concat();
+    let edge = Instance::start(&workdir, "edge", &(believed + &pulls));
+    assert_eq!(edge.source("tls/film", "playing")["transport"], "tcp");
+    assert_eq!(edge.source("tunnel/film", "playing")["transport"], "tunnel");
+    assert_eq!(edge.source("both/film", "playing")["transport"], "tunnel");
+    wait_live(&backup.url("pushed/film"), SOON);
+    read_all(
+        &workdir,
+        clip,
+        &[
+            ("ffmpeg", &edge.url("tls/film"), TCP),
+            ("gstreamer", &edge.url("tunnel/film"), TCP),
+            ("ffmpeg", &edge.url("both/film"), TCP),
+            ("gstreamer", &backup.url("pushed/film"), TCP),
+        ],
+    );
+
+    // Who was told of no certificate believes the public authorities only, and says what is wrong.
+    let stranger = Instance::start(&workdir, "stranger", &pulls);
+    for path in ["tls/film", "both/film"] {
+        let waiting = stranger.source(path, "waiting");
+        assert_eq!(waiting["reason"], "unreachable", "{waiting}");
+        let error = waiting["last_error"].as_str().unwrap_or_default();
+        assert!(error.contains("whom is trusted"), "{waiting}");
+        assert_eq!(waiting["connects"], 0, "{waiting}");
+    }
+    stranger.source("tunnel/film", "playing");
+}
+
+#[test]
+fn from_gst_rtsp_server_over_tls_and_tunnels() {
+    let workdir = Workdir::new("links-gstreamer-tls");
+    let clip = Clip::Aac;
+    clip.published();
+    let (pem, pin) = nameless(&workdir);
+    let secure = GstServer::start_tls(&workdir, &clip.path(), &pem);
+    let open = GstServer::start(&workdir.sub("open"), &clip.path(), Guard::Open);
+    let settings = [
+        ("tls/film", secure.url(), "tcp"),
+        ("tunnel/film", open.url(), "tunnel"),
+    ]
+    .map(|(path, url, transport)| {
+        format!(
+            "[[pull]]\npath = \"{path}\"\nurl = \"{url}\"\ntransports = [\"{transport}\"]\nmode = \"on-demand\"\n"
+        )
+    })
+    .concat();
+    // Its certificate names no host: only the key itself can be believed.
+    let edge = Instance::start(
+        &workdir,
+        "edge",
+        &format!("tls-pin = [\"{pin}\"]\n{settings}"),
+    );
+    read_all(
+        &workdir,
+        clip,
+        &[
+            ("ffmpeg", &edge.url("tls/film"), TCP),
+            ("gstreamer", &edge.url("tunnel/film"), TCP),
+        ],
+    );
+    let wrong = Instance::start(
+        &workdir,
+        "wrong",
+        &format!(
+            "tls-pin = [\"{}\"]\n{}",
+            "0".repeat(64),
+            settings.replace("mode = \"on-demand\"\n", "")
+        ),
+    );
+    let waiting = wrong.source("tls/film", "waiting");
+    assert_eq!(waiting["reason"], "unreachable", "{waiting}");
+    wrong.source("tunnel/film", "playing");
 }
 
 /// Knows that all streams are at one node.

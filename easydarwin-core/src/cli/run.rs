@@ -15,15 +15,15 @@ use super::process::{DEFAULT_LOG_FILTER, LogFilterError, log_to_stderr, shutdown
 use super::settings::{DEFAULT_HTTP_PORT, DEFAULT_RTSP_PORT, Settings, SettingsError};
 use super::users::{UsersFileError, auth_config, user_entry, users_of};
 use super::{Cli, Command};
-use crate::forward::ForwardError;
+use crate::forward::{ForwardConfig, ForwardError};
 use crate::http::HttpConfig;
-use crate::pull::{PullError, SourceFile};
+use crate::pull::{PullConfig, PullError, SourceFile};
 use crate::registry::{
     AllowAll, Authorizer, CmsClock, GrantTable, TokenAuthorizer, TokenVerifier, UserAuthorizer,
     random_bytes,
 };
 use crate::server::{Limits, MediaServer, NodeAgent, NodeConfig, ServerError, ServerHandle};
-use crate::tls::{TlsConfig, TlsError};
+use crate::tls::{TlsConfig, TlsError, TlsTrust};
 
 /// Why the program ended with an error.
 #[derive(Debug, Error)]
@@ -58,6 +58,9 @@ pub enum RunError {
     /// A certificate without key, a key without certificate, or an address for TLS without both.
     #[error("TLS needs both --tls-cert and --tls-key")]
     TlsPair,
+    /// Two ways at once to say whom TLS believes.
+    #[error("tls-ca and tls-pin exclude each other: keep one of them")]
+    TlsTrust,
     /// See [`TlsError`].
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -228,6 +231,12 @@ impl Node {
                 None => builder.tls(tls),
             };
         }
+        if let Some(trust) = trust_of(&settings)? {
+            let (mut pull, mut forward) = (PullConfig::default(), ForwardConfig::default());
+            pull.tls = Some(trust.clone());
+            forward.tls = Some(trust);
+            builder = builder.pull(pull).forward(forward);
+        }
         if let Some(range) = &settings.udp_ports {
             builder = builder.udp_ports(range.0.clone());
         }
@@ -277,6 +286,16 @@ fn tls_of(settings: &Settings) -> Result<Option<TlsConfig>, RunError> {
         (Some(certificate), Some(key), _) => Ok(Some(TlsConfig::from_pem_files(certificate, key)?)),
         (None, None, None) => Ok(None),
         _ => Err(RunError::TlsPair),
+    }
+}
+
+/// Whom sources and forwards over TLS are believed by, if not the public authorities.
+fn trust_of(settings: &Settings) -> Result<Option<TlsTrust>, RunError> {
+    match (&settings.tls_ca, &settings.tls_pin) {
+        (None, None) => Ok(None),
+        (Some(file), None) => Ok(Some(TlsTrust::ca_file(file)?)),
+        (None, Some(pins)) => Ok(Some(TlsTrust::pinned(pins.iter().map(|pin| pin.0))?)),
+        (Some(_), Some(_)) => Err(RunError::TlsTrust),
     }
 }
 

@@ -14,6 +14,7 @@ use crate::forward::ForwardSpec;
 use crate::pull::{SourceMode, SourceSpec};
 use crate::registry::{Cidr, CidrError};
 use crate::relay::{RelayConfig, Start};
+use crate::tls::{SpkiPin, SpkiPinError};
 
 /// The port for RTSP that the documents and examples use.
 pub const DEFAULT_RTSP_PORT: u16 = 10554;
@@ -45,6 +46,30 @@ pub struct Settings {
     /// Private key of the certificate, a PEM file
     #[arg(long, value_name = "FILE", env = "EASYDARWIN_TLS_KEY")]
     pub tls_key: Option<PathBuf>,
+
+    /// Certificates, a PEM file, by which sources and forwards over rtsps:// are believed
+    ///
+    /// Of authorities, or the cameras' own; replaces the public authorities. They have to name the
+    /// host and be valid: for cameras whose certificates do not, there is --tls-pin.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "EASYDARWIN_TLS_CA",
+        conflicts_with = "tls_pin"
+    )]
+    pub tls_ca: Option<PathBuf>,
+
+    /// Keys by which sources and forwards over rtsps:// are believed, whatever their certificates say
+    ///
+    /// Each is the SHA-256 of a certificate's public key, as 64 hex digits:
+    /// openssl x509 -in cert.pem -noout -pubkey | openssl pkey -pubin -outform der | sha256sum
+    #[arg(
+        long,
+        value_name = "SHA256",
+        env = "EASYDARWIN_TLS_PIN",
+        value_delimiter = ','
+    )]
+    pub tls_pin: Option<Vec<PinText>>,
 
     /// Address and port for HLS, WebSocket and the API [default: port 10080 of all addresses, IPv4 and IPv6]
     #[arg(long, value_name = "ADDR", env = "EASYDARWIN_HTTP")]
@@ -290,11 +315,19 @@ impl Settings {
         } else {
             (file.join_key, file.join_key_file)
         };
+        // So are the two ways to say whom TLS believes.
+        let (tls_ca, tls_pin) = if self.tls_ca.is_some() || self.tls_pin.is_some() {
+            (self.tls_ca, self.tls_pin)
+        } else {
+            (file.tls_ca, file.tls_pin)
+        };
         Self {
             rtsp: self.rtsp.or(file.rtsp),
             rtsps: self.rtsps.or(file.rtsps),
             tls_cert: self.tls_cert.or(file.tls_cert),
             tls_key: self.tls_key.or(file.tls_key),
+            tls_ca,
+            tls_pin,
             http: self.http.or(file.http),
             advertise: self.advertise.or(file.advertise),
             anonymous: self.anonymous.or(file.anonymous),
@@ -406,6 +439,27 @@ impl TryFrom<String> for CidrText {
     }
 }
 
+/// A pin of the flag or the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct PinText(pub SpkiPin);
+
+impl FromStr for PinText {
+    type Err = SpkiPinError;
+
+    fn from_str(text: &str) -> Result<Self, SpkiPinError> {
+        text.parse().map(Self)
+    }
+}
+
+impl TryFrom<String> for PinText {
+    type Error = SpkiPinError;
+
+    fn try_from(text: String) -> Result<Self, SpkiPinError> {
+        text.parse()
+    }
+}
+
 /// A text that is never shown.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
@@ -439,6 +493,30 @@ mod tests {
 
     fn flags(line: &str) -> Settings {
         Flags::parse_from(std::iter::once("easydarwin").chain(line.split_whitespace())).settings
+    }
+
+    #[test]
+    fn whom_tls_believes_is_said_in_one_way() {
+        let pin = "ab".repeat(32);
+        let file = Settings::parse(&format!("tls-pin = [\"{pin}\"]")).unwrap();
+        assert_eq!(file.tls_pin, Some(vec![PinText(pin.parse().unwrap())]));
+        let merged = flags("--tls-ca ca.pem").or(file.clone());
+        assert_eq!(
+            (merged.tls_ca, merged.tls_pin),
+            (Some("ca.pem".into()), None),
+            "the flag replaces the file's other way"
+        );
+        let merged = flags(&format!("--tls-pin {pin},{pin}")).or(file);
+        assert_eq!(merged.tls_pin.map(|pins| pins.len()), Some(2));
+
+        let both = format!("easydarwin --tls-ca ca.pem --tls-pin {pin}");
+        let error = Flags::try_parse_from(both.split(' ')).err().unwrap();
+        assert_eq!(error.kind(), clap::error::ErrorKind::ArgumentConflict);
+        for (text, expected) in [("abcd", "64 hex digits"), (&"x".repeat(64), "64 hex")] {
+            let file = Settings::parse(&format!("tls-pin = [\"{text}\"]"));
+            let error = file.unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
     }
 
     #[test]

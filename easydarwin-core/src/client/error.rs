@@ -35,7 +35,9 @@ pub enum ClientError {
         source: io::Error,
     },
     /// No TLS session, or a certificate that is not believed.
-    #[error("no TLS with {host:?}: {source}; check its certificate and the client's trust")]
+    #[error(
+        "no TLS with {host:?}: {source}; check its certificate and whom is trusted (a file of authorities, or a pin of its key)"
+    )]
     Tls {
         /// The host asked for.
         host: String,

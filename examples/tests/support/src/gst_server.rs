@@ -24,6 +24,7 @@ pub struct GstServer {
     pub address: SocketAddr,
     /// The server itself; it ends when this is dropped.
     pub process: Process,
+    scheme: &'static str,
     login: &'static str,
 }
 
@@ -33,6 +34,18 @@ impl GstServer {
     /// # Panics
     /// When it does not start.
     pub fn start(workdir: &Workdir, file: &Path, guard: Guard) -> Self {
+        Self::launch(workdir, file, guard, None)
+    }
+
+    /// The same over TLS, with a certificate and its key in one file.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn start_tls(workdir: &Workdir, file: &Path, pem: &Path) -> Self {
+        Self::launch(workdir, file, Guard::Open, Some(pem))
+    }
+
+    fn launch(workdir: &Workdir, file: &Path, guard: Guard, pem: Option<&Path>) -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..");
         let mut command = Command::new(root.join("scripts/gst-rtsp-server"));
         command.arg(file);
@@ -44,6 +57,9 @@ impl GstServer {
         if let Some(method) = method {
             command.args(["--auth", method, "--user", "viewer", "--password", "secret"]);
         }
+        if let Some(pem) = pem {
+            command.arg("--tls").arg(pem);
+        }
         let process = Process::spawn_ready_peer(workdir, "gst-rtsp-server", command);
         let address = process
             .ready_line()
@@ -54,6 +70,7 @@ impl GstServer {
         Self {
             address,
             process,
+            scheme: if pem.is_some() { "rtsps" } else { "rtsp" },
             login: if method.is_some() {
                 "viewer:secret@"
             } else {
@@ -64,7 +81,7 @@ impl GstServer {
 
     /// The stream's URL, with the right login.
     pub fn url(&self) -> String {
-        format!("rtsp://{}{}/film", self.login, self.address)
+        format!("{}://{}{}/film", self.scheme, self.login, self.address)
     }
 
     /// The stream's URL with a login that is wrong.
