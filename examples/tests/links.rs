@@ -16,7 +16,7 @@ use easydarwin_test_support::api::{eventually, wait_live};
 use easydarwin_test_support::gst_server::{GstServer, Guard};
 use easydarwin_test_support::media::Clip;
 use easydarwin_test_support::peers::{
-    FFMPEG_PACKET, Transport, ffmpeg_publish, ffmpeg_read, gstreamer_read,
+    FFMPEG_PACKET, Transport, ffmpeg_listen, ffmpeg_publish, ffmpeg_read, gstreamer_read, recorded,
 };
 use easydarwin_test_support::process::{Process, Workdir, free_port};
 use easydarwin_test_support::tls::{nameless, self_signed};
@@ -214,6 +214,62 @@ fn from_gst_rtsp_server_over_tcp_and_udp() {
     assert_eq!(wrong["reason"], "unauthorized", "{wrong}");
     let all = edge.api("sources").to_string();
     assert!(!all.contains("guess") && !all.contains("secret"), "{all}");
+}
+
+#[test]
+fn pushed_on_to_servers_of_others() {
+    let workdir = Workdir::new("links-forward");
+    let clip = Clip::Aac;
+    clip.published();
+    let guards = [
+        ("open", Guard::Open),
+        ("digest", Guard::Digest),
+        ("wrong", Guard::Digest),
+    ];
+    let [open, digest, (_, wrong)] = guards.map(|(name, guard)| {
+        let workdir = workdir.sub(name);
+        let server = GstServer::start_recording(&workdir, workdir.path(), guard);
+        (workdir, server)
+    });
+    let listening = format!("rtsp://127.0.0.1:{}/film", free_port());
+    let settings = [
+        open.1.url(),
+        digest.1.url(),
+        listening.clone(),
+        wrong.wrong_url(),
+    ]
+    .map(|url| format!("[[forward]]\npath = \"live/film\"\nurl = \"{url}\"\n"))
+    .concat();
+    std::thread::scope(|scope| {
+        // It is there only for the one publisher for which it waits.
+        let ffmpeg = workdir.sub("ffmpeg");
+        let listener = scope.spawn(move || ffmpeg_listen(&ffmpeg, clip, &listening));
+        let origin = Instance::start(&workdir, "origin", &settings);
+        let film = origin.url("live/film");
+        let _publisher = ffmpeg_publish(&workdir, clip, &film, TCP, FFMPEG_PACKET);
+        for (workdir, mut server) in [open, digest] {
+            let (video, frames) = (workdir.file("video"), workdir.path().join("frames"));
+            let received = recorded(&mut server.process, clip, &video, &frames);
+            let result = received.and_then(|received| received.check(clip, true));
+            assert_eq!(result, Ok(()), "gst-rtsp-server, {}", server.address);
+        }
+        let received = listener.join().expect("the listening thread");
+        let result = received.and_then(|received| received.check(clip, true));
+        assert_eq!(result, Ok(()), "ffmpeg, listening");
+        // The one with the wrong password waits, disturbs nobody, and gives nothing away.
+        let forwards = origin.api("forwards");
+        let refused = forwards["forwards"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .find(|forward| forward["reason"] == "unauthorized");
+        assert!(refused.is_some(), "{forwards}");
+        let text = forwards.to_string();
+        assert!(
+            !text.contains("guess") && !text.contains("secret"),
+            "{text}"
+        );
+    });
 }
 
 /// A setting for a path in a file of settings.

@@ -1,5 +1,6 @@
-//! gst-rtsp-server: a server that we did not write, to pull from.
+//! gst-rtsp-server: a server that we did not write, to pull from and to push to.
 
+use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
@@ -17,7 +18,8 @@ pub enum Guard {
     Digest,
 }
 
-/// `scripts/gst-rtsp-server` serving a file with H.264 and AAC, to each client from its beginning.
+/// `scripts/gst-rtsp-server` serving a file with H.264 and AAC, to each client from its beginning,
+/// or recording such a stream.
 #[derive(Debug)]
 pub struct GstServer {
     /// Where it listens.
@@ -25,6 +27,7 @@ pub struct GstServer {
     /// The server itself; it ends when this is dropped.
     pub process: Process,
     scheme: &'static str,
+    path: &'static str,
     login: &'static str,
 }
 
@@ -34,7 +37,7 @@ impl GstServer {
     /// # Panics
     /// When it does not start.
     pub fn start(workdir: &Workdir, file: &Path, guard: Guard) -> Self {
-        Self::launch(workdir, file, guard, None)
+        Self::launch(workdir, [file.as_os_str()], guard)
     }
 
     /// The same over TLS, with a certificate and its key in one file.
@@ -42,13 +45,31 @@ impl GstServer {
     /// # Panics
     /// When it does not start.
     pub fn start_tls(workdir: &Workdir, file: &Path, pem: &Path) -> Self {
-        Self::launch(workdir, file, Guard::Open, Some(pem))
+        let args = [file.as_os_str(), "--tls".as_ref(), pem.as_os_str()];
+        let mut server = Self::launch(workdir, args, Guard::Open);
+        server.scheme = "rtsps";
+        server
     }
 
-    fn launch(workdir: &Workdir, file: &Path, guard: Guard, pem: Option<&Path>) -> Self {
+    /// Starts one that takes a stream with H.264 and AAC and records it in `dir`, in the files
+    /// `video` and `frames/…`.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn start_recording(workdir: &Workdir, dir: &Path, guard: Guard) -> Self {
+        let mut server = Self::launch(workdir, ["--record".as_ref(), dir.as_os_str()], guard);
+        server.path = "in";
+        server
+    }
+
+    fn launch<'a>(
+        workdir: &Workdir,
+        args: impl IntoIterator<Item = &'a OsStr>,
+        guard: Guard,
+    ) -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..");
         let mut command = Command::new(root.join("scripts/gst-rtsp-server"));
-        command.arg(file);
+        command.args(args);
         let method = match guard {
             Guard::Open => None,
             Guard::Basic => Some("basic"),
@@ -56,9 +77,6 @@ impl GstServer {
         };
         if let Some(method) = method {
             command.args(["--auth", method, "--user", "viewer", "--password", "secret"]);
-        }
-        if let Some(pem) = pem {
-            command.arg("--tls").arg(pem);
         }
         let process = Process::spawn_ready_peer(workdir, "gst-rtsp-server", command);
         let address = process
@@ -70,7 +88,8 @@ impl GstServer {
         Self {
             address,
             process,
-            scheme: if pem.is_some() { "rtsps" } else { "rtsp" },
+            scheme: "rtsp",
+            path: "film",
             login: if method.is_some() {
                 "viewer:secret@"
             } else {
@@ -81,11 +100,17 @@ impl GstServer {
 
     /// The stream's URL, with the right login.
     pub fn url(&self) -> String {
-        format!("{}://{}{}/film", self.scheme, self.login, self.address)
+        format!(
+            "{}://{}{}/{}",
+            self.scheme, self.login, self.address, self.path
+        )
     }
 
     /// The stream's URL with a login that is wrong.
     pub fn wrong_url(&self) -> String {
-        format!("rtsp://viewer:guess@{}/film", self.address)
+        format!(
+            "{}://viewer:guess@{}/{}",
+            self.scheme, self.address, self.path
+        )
     }
 }

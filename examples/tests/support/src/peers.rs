@@ -213,6 +213,14 @@ pub fn ffmpeg_read(
     ffmpeg_record(workdir, clip, &url, &transport.ffmpeg(), true)
 }
 
+/// ffmpeg as a server, to which `url` is published.
+///
+/// # Errors
+/// Says why it got nothing that could be compared.
+pub fn ffmpeg_listen(workdir: &Workdir, clip: Clip, url: &str) -> Result<Received, String> {
+    ffmpeg_record(workdir, clip, url, &["-rtsp_flags", "listen"], true)
+}
+
 /// ffmpeg reading HLS.
 ///
 /// # Errors
@@ -339,9 +347,23 @@ pub fn gstreamer_read(
     command.arg("-q").args(pipeline.split_whitespace());
     let mut process = Process::spawn(workdir, "reader-gstreamer", command);
     // It has no option to end after some time: it is ended when it has recorded enough.
+    recorded(&mut process, clip, &video, frames.path())
+}
+
+/// What a program records, once it is enough: pictures as an Annex B stream in `video`, sound in
+/// `frames`, a file for each.
+///
+/// # Errors
+/// When it ends before, or takes too long.
+pub fn recorded(
+    process: &mut Process,
+    clip: Clip,
+    video: &Path,
+    frames: &Path,
+) -> Result<Received, String> {
     let deadline = Instant::now() + READER_LIMIT;
     loop {
-        let received = gstreamer_received(clip, &video, frames.path())?;
+        let received = gstreamer_received(clip, video, frames)?;
         if received.video.len() >= 25 * SECONDS
             && received.audio.len().max(received.samples.len() / 160) >= 46 * SECONDS
         {
