@@ -220,17 +220,22 @@ fn split_authority<'a>(raw: &'a str, fallback: &'a str) -> (&'a str, &'a str, &'
     (scheme, if host.is_empty() { fallback } else { host }, rest)
 }
 
-/// Cuts slashes and one track mark off the end.
+/// Cuts slashes and track marks off the end. Of several the last one counts; none may be left,
+/// or the URL that we make of the stream would name a track of it.
 fn cut_track(text: &str) -> (&str, Option<usize>) {
-    let text = text.trim_end_matches('/');
-    let (front, last) = text.rsplit_once('/').unwrap_or(("", text));
-    let track = last.split_once('=').and_then(|(name, number)| {
-        let known = TRACK_NAMES.iter().any(|n| n.eq_ignore_ascii_case(name));
-        number.parse().ok().filter(|_| known)
-    });
-    match track {
-        Some(track) => (front.trim_end_matches('/'), Some(track)),
-        None => (text, None),
+    let mut text = text.trim_end_matches('/');
+    let mut track = None;
+    loop {
+        let (front, last) = text.rsplit_once('/').unwrap_or(("", text));
+        let found = last.split_once('=').and_then(|(name, number)| {
+            let known = TRACK_NAMES.iter().any(|n| n.eq_ignore_ascii_case(name));
+            number.parse().ok().filter(|_| known)
+        });
+        if found.is_none() {
+            return (text, track);
+        }
+        track = track.or(found);
+        text = front.trim_end_matches('/');
     }
 }
 
@@ -294,6 +299,13 @@ mod tests {
             "rtsp://h%C3%B6st:5%EF%BF%BD/%C3%A9/1/trackID=0?q=%C3%A9"
         );
         assert!(odd.content_base().is_ascii());
+    }
+
+    #[test]
+    fn no_track_is_left_in_what_names_the_stream() {
+        let twice = uri("rtsp://h/a/streamid=1//trackID=2/");
+        assert_eq!((twice.path(), twice.track()), ("a", Some(2)));
+        assert_eq!(uri(&twice.content_base()).path(), "a");
     }
 
     #[test]
