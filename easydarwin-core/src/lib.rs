@@ -9,6 +9,9 @@ pub mod client;
 #[cfg(feature = "tls")]
 pub mod tls;
 mod wire;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub use wire::fuzzing;
 
 #[cfg(feature = "cli")]
 pub mod cli;

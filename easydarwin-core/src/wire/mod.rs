@@ -7,6 +7,8 @@ mod channel;
 
 #[cfg(feature = "server")]
 pub(crate) mod base64;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 #[cfg(feature = "server")]
 pub(crate) mod http;
 #[cfg(feature = "server")]

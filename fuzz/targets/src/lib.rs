@@ -13,18 +13,20 @@ mod messages;
 mod rtp;
 mod rtsp;
 mod session;
+mod wire;
 
 pub use media::{camera_files, parameter_sets, sdp};
 pub use messages::{access, protocol};
 pub use rtp::{depacketize, packetize, rtp};
 pub use rtsp::{rtsp_client, rtsp_parser, rtsp_values};
 pub use session::rtsp_server;
+pub use wire::wire;
 
 /// Name and body of a target.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets by the names of their programs and corpora.
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 13] = [
     ("access", access),
     ("camera_files", camera_files),
     ("depacketize", depacketize),
@@ -37,6 +39,7 @@ pub const TARGETS: [Target; 12] = [
     ("rtsp_server", rtsp_server),
     ("rtsp_values", rtsp_values),
     ("sdp", sdp),
+    ("wire", wire),
 ];
 
 /// Counts what is allocated, so that targets can hold the code to its limits. Only one target may
