@@ -37,6 +37,8 @@ pub(super) struct PlayedTrack {
     ssrc: Option<u32>,
     own_ssrc: u32,
     over: bool,
+    /// The next packet is the first after a pause.
+    resumed: bool,
 }
 
 impl PlayedTrack {
@@ -54,6 +56,7 @@ impl PlayedTrack {
             sender: None,
             ssrc: None,
             own_ssrc: random_u32(),
+            resumed: false,
         }
     }
 
@@ -71,6 +74,18 @@ impl PlayedTrack {
 
     pub(super) fn set_start(&mut self, rtp_time: Option<u32>) {
         self.start = rtp_time;
+    }
+
+    /// Numbering goes on anywhere after a pause: what was not sent is not missing.
+    pub(super) fn resume(&mut self) {
+        self.reception = Reception::new(self.clock_rate);
+        self.reorder = ReorderBuffer::new(ReorderConfig::default());
+        self.resumed = true;
+    }
+
+    /// Whether what is handed out now is the first after a pause.
+    pub(super) fn take_resumed(&mut self) -> bool {
+        std::mem::take(&mut self.resumed)
     }
 
     /// Counts a packet; returns how many are missing before it.
@@ -133,6 +148,10 @@ impl PlayedTrack {
         let Ok(packet) = RtpPacket::parse(&played.data) else {
             return;
         };
+        if played.after_pause {
+            self.depacketizer.flush();
+            self.depacketizer.discontinuity();
+        }
         let unwrapped = self.timestamps.unwrap(packet.timestamp());
         let origin = match self.origin {
             Some(origin) => origin,

@@ -1,3 +1,5 @@
+mod pause;
+
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -18,7 +20,8 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 /// Datagrams taken from one socket before the others get their turn.
 const MAX_DATAGRAMS: usize = 64;
 
-/// Pulls a stream: DESCRIBE, SETUP, PLAY, then media with receiver reports, TEARDOWN at the end.
+/// Pulls a stream: DESCRIBE, SETUP, PLAY, then media with receiver reports, perhaps PAUSE and PLAY
+/// again, TEARDOWN at the end.
 #[derive(Debug)]
 pub struct Player {
     description: SessionDescription,
@@ -28,6 +31,8 @@ pub struct Player {
     report_due: Instant,
     last_media: Instant,
     silence_timeout: Duration,
+    /// The server was asked to be silent, and is.
+    paused: bool,
     ended: bool,
     flushed: bool,
     scratch: Vec<u8>,
@@ -45,6 +50,8 @@ pub struct PlayedPacket {
     pub arrival: Instant,
     /// Packets that are missing before it.
     pub lost_before: u32,
+    /// It is the track's first after [`Player::play`].
+    pub after_pause: bool,
 }
 
 struct Describe;
@@ -96,6 +103,7 @@ impl Player {
             report_due: now,
             last_media: now,
             silence_timeout: options.silence_timeout,
+            paused: false,
             ended: false,
             flushed: false,
             scratch: vec![0; MAX_DATAGRAM],
@@ -180,7 +188,9 @@ impl Player {
             if more || self.ended || !self.ready.is_empty() {
                 continue;
             }
-            if now.saturating_duration_since(self.last_media) >= self.silence_timeout {
+            if !self.paused
+                && now.saturating_duration_since(self.last_media) >= self.silence_timeout
+            {
                 return Err(ClientError::Silent {
                     after: self.silence_timeout,
                 });
@@ -198,7 +208,10 @@ impl Player {
     }
 
     async fn wait(&self) {
-        let mut due = self.report_due.min(self.last_media + self.silence_timeout);
+        let mut due = self.report_due;
+        if !self.paused {
+            due = due.min(self.last_media + self.silence_timeout);
+        }
         for track in &self.tracks {
             due = track.deadline().map_or(due, |deadline| due.min(deadline));
         }
@@ -260,6 +273,8 @@ impl Player {
                 }
             }
             Input::Event(ClientEvent::Ended) => self.end(),
+            Input::Event(ClientEvent::Paused) => self.paused(),
+            Input::Event(ClientEvent::Playing { starts }) => self.resumed(&starts, now),
             Input::Event(_) => {}
         }
     }
@@ -289,6 +304,7 @@ impl Player {
             data,
             arrival: now,
             lost_before: lost,
+            after_pause: track.take_resumed(),
         });
     }
 
@@ -301,6 +317,7 @@ impl Player {
                     data: released.packet,
                     arrival: released.arrival,
                     lost_before: released.lost_before,
+                    after_pause: track.take_resumed(),
                 });
             }
         }
@@ -309,6 +326,11 @@ impl Player {
     /// Nothing more comes: nothing is waited for.
     fn end(&mut self) {
         self.ended = true;
+        self.release_all();
+    }
+
+    /// What waits for packets that are missing goes without them.
+    fn release_all(&mut self) {
         self.release(Instant::now() + self.silence_timeout);
     }
 

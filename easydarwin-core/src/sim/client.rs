@@ -260,7 +260,8 @@ impl RtspClient {
             ClientEvent::Redirected { location } => {
                 return self.over(net, ClientOutcome::Redirected(location));
             }
-            ClientEvent::Options => return,
+            // Nobody asks for a pause here.
+            ClientEvent::Options | ClientEvent::Paused => return,
         }
         self.set_up_next(net);
     }

@@ -4,6 +4,7 @@
 mod faults;
 mod flow;
 mod logins;
+mod pause;
 mod server;
 
 use std::time::{Duration, Instant, SystemTime};

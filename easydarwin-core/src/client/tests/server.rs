@@ -20,7 +20,7 @@ use crate::rtsp::{
 pub(super) struct Behaviour {
     /// Refuse datagrams with 461.
     pub(super) tcp_only: bool,
-    /// Called with every ANNOUNCE and DESCRIBE; an error is the answer.
+    /// Called with every ANNOUNCE, DESCRIBE and PAUSE; an error is the answer.
     pub(super) gate: Option<Gate>,
 }
 
@@ -86,6 +86,18 @@ impl Server {
         teardowns.wait_for(|now| *now >= count).await.unwrap();
     }
 
+    /// Waits until all packets are on their way.
+    pub(super) async fn sent(&self) {
+        while !self.shared.packets.is_empty() {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Connections that are sent media now.
+    pub(super) fn listeners(&self) -> usize {
+        self.shared.packets.receiver_count()
+    }
+
     /// Closes all connections.
     pub(super) fn end(&self) {
         self.shared.end.send_replace(true);
@@ -147,6 +159,9 @@ impl Connection {
             }
             if self.stream.write_all(&out).await.is_err() {
                 return;
+            }
+            if self.rtsp.session() == Some((SessionRole::Play, false)) && self.packets.is_some() {
+                self.packets = None;
             }
             if self.rtsp.session() == Some((SessionRole::Play, true)) && self.packets.is_none() {
                 self.packets = Some(self.shared.packets.subscribe());
@@ -241,7 +256,11 @@ impl Connection {
             }
             ServerEvent::Setup(setup) => (setup.id, self.set_up(&setup).await),
             ServerEvent::Play { id, .. } => (id, Reply::Play { rtp_info: vec![] }),
-            ServerEvent::Record { id } | ServerEvent::Pause { id } => (id, Reply::Ok),
+            ServerEvent::Pause { id } => {
+                let refusal = gate.and_then(|gate| gate("PAUSE", None));
+                (id, refusal.unwrap_or(Reply::Ok))
+            }
+            ServerEvent::Record { id } => (id, Reply::Ok),
             ServerEvent::Teardown => {
                 self.shared.teardowns.send_modify(|count| *count += 1);
                 return;

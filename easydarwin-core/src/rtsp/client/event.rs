@@ -56,6 +56,8 @@ pub enum ClientEvent {
         /// The entries of `RTP-Info`.
         starts: Vec<TrackStart>,
     },
+    /// PAUSE was accepted: no media until PLAY.
+    Paused,
     /// RECORD was accepted: media may be sent.
     Recording,
     /// TEARDOWN was answered, in whatever way.

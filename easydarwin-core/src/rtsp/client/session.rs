@@ -150,6 +150,18 @@ impl ClientSession {
         self.send(request, 0, false);
     }
 
+    /// Stops the media for a while (RFC 2326, 10.6). Keep-alives go on.
+    pub fn pause(&mut self) {
+        let request = Request::new(Method::Pause, self.aggregate.clone());
+        self.send(request, 0, false);
+    }
+
+    /// Plays on after a pause: without `Range`, from where it stopped (RFC 2326, 10.5).
+    pub fn resume(&mut self) {
+        let request = Request::new(Method::Play, self.aggregate.clone());
+        self.send(request, 0, false);
+    }
+
     /// Starts to record.
     pub fn record(&mut self) {
         let mut request = Request::new(Method::Record, self.aggregate.clone());
@@ -350,6 +362,7 @@ impl ClientSession {
                     .map(TrackStart::parse_list)
                     .unwrap_or_default(),
             },
+            Method::Pause => ClientEvent::Paused,
             Method::Record => ClientEvent::Recording,
             _ => {
                 self.take_public(&response.headers);
