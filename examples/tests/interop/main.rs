@@ -8,6 +8,7 @@
 // A test may panic; that is how it fails.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
+mod pause;
 mod readers;
 
 use std::fmt::Write as _;

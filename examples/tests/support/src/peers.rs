@@ -156,6 +156,20 @@ pub fn ffmpeg_publish(
     Process::spawn(workdir, "publisher-ffmpeg", command)
 }
 
+/// The same over TCP, again and again from its beginning.
+pub fn ffmpeg_publish_endlessly(workdir: &Workdir, clip: Clip, url: &str) -> Process {
+    crate::require(&["ffmpeg"]);
+    let mut command = Command::new("ffmpeg");
+    command
+        .args(["-nostdin", "-v", "warning", "-re", "-stream_loop", "-1"])
+        .arg("-i")
+        .arg(clip.path())
+        .args(["-c", "copy", "-f", "rtsp"])
+        .args(Transport::Tcp.ffmpeg())
+        .arg(url);
+    Process::spawn(workdir, "publisher-ffmpeg", command)
+}
+
 /// GStreamer's `rtspclientsink` publishing a file in real time.
 pub fn gstreamer_publish(
     workdir: &Workdir,

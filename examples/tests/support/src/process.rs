@@ -109,7 +109,11 @@ impl Process {
         process
     }
 
-    fn spawn_talking(workdir: &Workdir, name: &str, mut command: Command) -> Self {
+    /// Starts a program whose lines [`wait_line`](Self::wait_line) can wait for.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn spawn_talking(workdir: &Workdir, name: &str, mut command: Command) -> Self {
         let log = workdir.file(&format!("{name}.log"));
         let file = File::create(&log).expect("target/ is writable");
         let mut child = command
@@ -167,7 +171,8 @@ impl Process {
         }
     }
 
-    /// Waits for a further line that contains `text`; only our programs are listened to.
+    /// Waits for a further line that contains `text`; not of programs that were only
+    /// [spawned](Self::spawn).
     pub fn wait_line(&mut self, text: &str, limit: Duration) -> String {
         let lines = self.lines.as_ref().expect("only our programs say so");
         let deadline = Instant::now() + limit;
