@@ -11,6 +11,7 @@ mod dts;
 pub mod h264;
 pub mod h265;
 pub mod nal;
+mod repair;
 pub mod sdp;
 mod track;
 mod unit;
@@ -18,6 +19,7 @@ mod unit;
 pub(crate) use bits::BitReader;
 pub use bits::BitstreamError;
 pub use dts::{DecodeTime, DtsEstimator};
+pub use repair::{Repair, Repairs};
 pub use track::{
     AacParams, Codec, G711Law, H264Params, H265Params, MediaKind, SessionDescription, Track,
 };

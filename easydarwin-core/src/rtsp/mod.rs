@@ -23,6 +23,7 @@ mod status;
 mod transport;
 mod uri;
 
+pub use crate::media::{Repair, Repairs};
 pub use client::{
     ClientEvent, ClientSession, ClientStep, ClientUrl, ClientUrlError, KeepAlive, Login,
     LoginError, RedirectError, RedirectPolicy, Redirects, TrackStart,

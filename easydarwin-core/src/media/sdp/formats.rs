@@ -1,7 +1,8 @@
 use bytes::Bytes;
 
+use super::repair::Notes;
 use crate::media::aac::AudioSpecificConfig;
-use crate::media::{AacParams, Codec, G711Law, H264Params, H265Params, base64, h264, h265};
+use crate::media::{AacParams, Codec, G711Law, H264Params, H265Params, Repair, base64, h264, h265};
 
 /// Longest parameter set that is taken from a description, in bytes.
 const MAX_PARAMETER_SET: usize = 4096;
@@ -42,11 +43,19 @@ pub(super) fn parameters(fmtp: &str) -> impl Iterator<Item = (&str, &str)> {
 }
 
 /// What we understand of a format.
-pub(super) fn codec(encoding: &str, clock_rate: u32, channels: u16, fmtp: &str) -> Codec {
+pub(super) fn codec(
+    encoding: &str,
+    clock_rate: u32,
+    channels: u16,
+    fmtp: &str,
+    notes: &mut Notes,
+) -> Codec {
     match encoding.to_ascii_uppercase().as_str() {
-        "H264" => Codec::H264(h264_params(fmtp)),
-        "H265" | "HEVC" => Codec::H265(h265_params(fmtp)),
-        "MPEG4-GENERIC" => aac_params(fmtp, clock_rate, channels).map_or(Codec::Other, Codec::Aac),
+        "H264" => Codec::H264(h264_params(fmtp, notes)),
+        "H265" | "HEVC" => Codec::H265(h265_params(fmtp, notes)),
+        "MPEG4-GENERIC" => {
+            aac_params(fmtp, clock_rate, channels, notes).map_or(Codec::Other, Codec::Aac)
+        }
         "OPUS" => Codec::Opus,
         "PCMA" => Codec::G711(G711Law::A),
         "PCMU" => Codec::G711(G711Law::Mu),
@@ -54,9 +63,9 @@ pub(super) fn codec(encoding: &str, clock_rate: u32, channels: u16, fmtp: &str) 
     }
 }
 
-fn h264_params(fmtp: &str) -> H264Params {
+fn h264_params(fmtp: &str, notes: &mut Notes) -> H264Params {
     let mut params = H264Params::default();
-    for nal in parameter_sets(fmtp, "sprop-parameter-sets") {
+    for nal in parameter_sets(fmtp, "sprop-parameter-sets", notes) {
         match h264::nal_type(&nal) {
             Some(h264::NAL_SPS) if params.sps.is_none() => params.sps = Some(nal),
             Some(h264::NAL_PPS) => params.pps.push(nal),
@@ -66,9 +75,9 @@ fn h264_params(fmtp: &str) -> H264Params {
     params
 }
 
-fn h265_params(fmtp: &str) -> H265Params {
-    let of_type = |name, wanted| {
-        parameter_sets(fmtp, name)
+fn h265_params(fmtp: &str, notes: &mut Notes) -> H265Params {
+    let mut of_type = |name, wanted| {
+        parameter_sets(fmtp, name, notes)
             .into_iter()
             .filter(move |nal| h265::nal_type(nal) == Some(wanted))
     };
@@ -79,26 +88,42 @@ fn h265_params(fmtp: &str) -> H265Params {
     }
 }
 
-/// Comma-separated base64; what cannot be read is left out. Some cameras put start codes inside.
-fn parameter_sets(fmtp: &str, name: &str) -> Vec<Bytes> {
-    let value = parameter(fmtp, name).unwrap_or_default();
+/// Comma-separated base64; what cannot be read is left out. Some cameras put start codes inside,
+/// or quotes around it.
+fn parameter_sets(fmtp: &str, name: &str, notes: &mut Notes) -> Vec<Bytes> {
+    let Some(value) = parameter(fmtp, name) else {
+        return Vec::new();
+    };
     value
         .split(',')
-        .filter_map(|part| base64::decode(part.trim_matches(['"', ' '])))
-        .map(|nal| {
-            let zeros = nal.iter().take_while(|&&b| b == 0).count();
-            match nal.get(zeros..) {
-                Some([1, unit @ ..]) if zeros >= 2 => Bytes::copy_from_slice(unit),
-                _ => Bytes::from(nal),
+        .filter_map(|part| {
+            let coded = part.trim_matches(['"', ' ']);
+            let set = base64::decode(coded).and_then(parameter_set);
+            let whole = set.as_ref().is_some_and(|(_, whole)| *whole);
+            if !whole || coded.len() != part.len() {
+                notes.add(Repair::SdpParameterSets);
             }
+            set.map(|(nal, _)| nal)
         })
-        .filter(|nal| !nal.is_empty() && nal.len() <= MAX_PARAMETER_SET)
         .collect()
 }
 
+/// A NAL unit without the start code that does not belong here, and whether it had none.
+fn parameter_set(nal: Vec<u8>) -> Option<(Bytes, bool)> {
+    let zeros = nal.iter().take_while(|&&b| b == 0).count();
+    let (nal, whole) = match nal.get(zeros..) {
+        Some([1, unit @ ..]) if zeros >= 2 => (Bytes::copy_from_slice(unit), false),
+        _ => (Bytes::from(nal), true),
+    };
+    (!nal.is_empty() && nal.len() <= MAX_PARAMETER_SET).then_some((nal, whole))
+}
+
 /// Parameters of RFC 3640; `None` if it is another use of that format than AAC.
-fn aac_params(fmtp: &str, clock_rate: u32, channels: u16) -> Option<AacParams> {
-    let mode = parameter(fmtp, "mode").unwrap_or("AAC-hbr");
+fn aac_params(fmtp: &str, clock_rate: u32, channels: u16, notes: &mut Notes) -> Option<AacParams> {
+    let mode = parameter(fmtp, "mode").unwrap_or_else(|| {
+        notes.add(Repair::SdpAudioConfig);
+        "AAC-hbr"
+    });
     let defaults = if mode.eq_ignore_ascii_case("AAC-lbr") {
         (6, 2, 2)
     } else if mode
@@ -118,6 +143,7 @@ fn aac_params(fmtp: &str, clock_rate: u32, channels: u16) -> Option<AacParams> {
         .filter(|config| AudioSpecificConfig::parse(config).is_ok())
         .map_or_else(
             || {
+                notes.add(Repair::SdpAudioConfig);
                 AudioSpecificConfig {
                     object_type: 2,
                     sample_rate: clock_rate,

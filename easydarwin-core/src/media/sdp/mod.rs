@@ -1,4 +1,7 @@
 //! Session descriptions (RFC 8866) as cameras write them and as players want them.
+//!
+//! Faults are repaired: [`parse`] says nothing about it, [`parse_repaired`] tells what was done,
+//! [`parse_strict`] refuses them.
 
 mod formats;
 mod parse;
@@ -7,7 +10,9 @@ mod write;
 
 use thiserror::Error;
 
-pub use parse::parse;
+use super::Repair;
+
+pub use parse::{parse, parse_repaired, parse_strict};
 pub use write::{WriteOptions, write};
 
 /// Longest description that is read, in bytes.
@@ -31,6 +36,14 @@ pub enum SdpError {
     /// Not SDP, also after the repair of known oddities.
     #[error("session description cannot be read: {0}")]
     Syntax(String),
+    /// It could be repaired, but [`parse_strict`] does not.
+    #[error("session description, line {line}: {}", repair.fault())]
+    Faulty {
+        /// What would have to be done.
+        repair: Repair,
+        /// Where, counted from 1; for what a media section lacks, its `m=` line.
+        line: usize,
+    },
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 use sdp_types::{Media, Session};
 
-use super::{MAX_SDP_LEN, MAX_TRACKS, SdpError, formats, repair};
-use crate::media::{MediaKind, SessionDescription, Track};
+use super::repair::{self, Notes};
+use super::{MAX_SDP_LEN, MAX_TRACKS, SdpError, formats};
+use crate::media::{MediaKind, Repair, Repairs, SessionDescription, Track};
 
 /// Payload type where a description names none.
 const DEFAULT_PAYLOAD_TYPE: u8 = 96;
@@ -13,19 +14,55 @@ const AUDIO_CLOCK: u32 = 8_000;
 /// # Errors
 /// When it is too long, has no media section or too many, or cannot be read.
 pub fn parse(text: &[u8]) -> Result<SessionDescription, SdpError> {
+    read(text).map(|(description, _)| description)
+}
+
+/// As [`parse`], and tells what had to be repaired.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_repaired(text: &[u8]) -> Result<(SessionDescription, Repairs), SdpError> {
+    read(text).map(|(description, notes)| (description, notes.repairs))
+}
+
+/// Reads a session description that needs no repair.
+///
+/// # Errors
+/// As [`parse`], and [`SdpError::Faulty`] with the first repair that it would need.
+pub fn parse_strict(text: &[u8]) -> Result<SessionDescription, SdpError> {
+    let (description, notes) = read(text)?;
+    match notes.first {
+        None => Ok(description),
+        Some((repair, line)) => Err(SdpError::Faulty { repair, line }),
+    }
+}
+
+fn read(text: &[u8]) -> Result<(SessionDescription, Notes), SdpError> {
     if text.len() > MAX_SDP_LEN {
         return Err(SdpError::TooLong(text.len()));
     }
-    let repaired = repair::repair(text);
+    let mut notes = Notes::default();
+    let repaired = repair::repair(text, &mut notes);
     let session =
-        Session::parse(repaired.as_bytes()).map_err(|e| SdpError::Syntax(e.to_string()))?;
+        Session::parse(repaired.text.as_bytes()).map_err(|e| SdpError::Syntax(e.to_string()))?;
     if session.medias.is_empty() {
         return Err(SdpError::NoTracks);
     }
     if session.medias.len() > MAX_TRACKS {
         return Err(SdpError::TooManyTracks(session.medias.len()));
     }
-    Ok(SessionDescription {
+    let sections = session.medias.iter().zip(&repaired.media_lines);
+    let mut tracks: Vec<Track> = Vec::with_capacity(session.medias.len());
+    for (media, line) in sections {
+        notes.line = *line;
+        let track = track(media, &mut notes);
+        let named_before = tracks.iter().any(|known| known.control == track.control);
+        if session.medias.len() > 1 && (track.control.is_none() || named_before) {
+            notes.add(Repair::SdpControl);
+        }
+        tracks.push(track);
+    }
+    let description = SessionDescription {
         name: match session.session_name.as_str() {
             "-" => String::new(),
             name => name.to_owned(),
@@ -34,11 +71,12 @@ pub fn parse(text: &[u8]) -> Result<SessionDescription, SdpError> {
             .get_first_attribute_value("control")
             .flatten()
             .map(str::to_owned),
-        tracks: session.medias.iter().map(track).collect(),
-    })
+        tracks,
+    };
+    Ok((description, notes))
 }
 
-fn track(media: &Media) -> Track {
+fn track(media: &Media, notes: &mut Notes) -> Track {
     let kind = match media.media.to_ascii_lowercase().as_str() {
         "video" => MediaKind::Video,
         "audio" => MediaKind::Audio,
@@ -65,6 +103,15 @@ fn track(media: &Media) -> Track {
         .map(|(_, text)| (*text).to_owned());
 
     let known = formats::static_format(payload_type);
+    let explained = match map {
+        Some(map) => map.payload_type == payload_type && map.clock_rate.is_some(),
+        // Payload types are RTP's.
+        None => known.is_some() || !media.proto.starts_with("RTP/"),
+    };
+    let meant = |(pt, _): &(Option<u8>, &str)| pt.is_some();
+    if !explained || rtpmaps.len() != values(media, "rtpmap").count() || !fmtps.iter().all(meant) {
+        notes.add(Repair::SdpFormat);
+    }
     let (encoding, rate, channels) = match (map, known) {
         (Some(map), _) => (map.encoding, map.clock_rate, map.channels),
         (None, Some((name, rate, channels))) => (name, Some(rate), Some(channels)),
@@ -89,6 +136,7 @@ fn track(media: &Media) -> Track {
             clock_rate,
             channels,
             fmtp.as_deref().unwrap_or_default(),
+            notes,
         ),
         fmtp,
         control: values(media, "control").next().map(str::to_owned),

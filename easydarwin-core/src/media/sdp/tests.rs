@@ -3,7 +3,11 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::media::base64::tests::hex;
-use crate::media::{Codec, G711Law, H264Params, MediaKind, SessionDescription, Track};
+use crate::media::{
+    Codec, G711Law, H264Params, MediaKind, Repair, Repairs, SessionDescription, Track,
+};
+
+mod faults;
 
 /// What ffmpeg announces for the clip (H.264 and AAC).
 const FFMPEG: &str = "v=0\r\n\

@@ -28,9 +28,10 @@ pub(super) fn not_found(error: &LookupError) -> Reply {
 pub(super) fn bad_sdp(error: &SdpError) -> Reply {
     let status = match error {
         SdpError::TooLong(_) => Status::ENTITY_TOO_LARGE,
-        SdpError::NoTracks | SdpError::TooManyTracks(_) | SdpError::Syntax(_) => {
-            Status::BAD_REQUEST
-        }
+        SdpError::NoTracks
+        | SdpError::TooManyTracks(_)
+        | SdpError::Syntax(_)
+        | SdpError::Faulty { .. } => Status::BAD_REQUEST,
     };
     Reply::error_with(status, error.to_string())
 }
