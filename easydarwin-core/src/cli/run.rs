@@ -22,6 +22,7 @@ use crate::registry::{
     AllowAll, Authorizer, CmsClock, GrantTable, TokenAuthorizer, TokenVerifier, UserAuthorizer,
     random_bytes,
 };
+use crate::rtsp;
 use crate::server::{Limits, MediaServer, NodeAgent, NodeConfig, ServerError, ServerHandle};
 use crate::tls::{TlsConfig, TlsError, TlsTrust};
 
@@ -216,6 +217,15 @@ impl Node {
         let mut http = HttpConfig::default();
         let keys = settings.api_key.iter().flatten();
         http.api_tokens = keys.map(|key| key.0.as_str().into()).collect();
+        let strict = settings.strict == Some(true);
+        let rtsp = rtsp::ServerConfig {
+            strict,
+            ..rtsp::ServerConfig::default()
+        };
+        let pull = PullConfig {
+            strict,
+            ..PullConfig::default()
+        };
         let tls = tls_of(&settings)?;
         let mut builder = MediaServer::builder()
             .rtsp(settings.rtsp.unwrap_or(everywhere(DEFAULT_RTSP_PORT)))
@@ -223,6 +233,8 @@ impl Node {
             .http_config(http)
             .limits(limits)
             .relay(settings.relay())
+            .rtsp_config(rtsp)
+            .pull(pull)
             .auth(auth)
             .authorizer(authorizer);
         if let Some(tls) = tls {

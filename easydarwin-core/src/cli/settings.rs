@@ -183,6 +183,14 @@ pub struct Settings {
     #[arg(long, value_name = "N", env = "EASYDARWIN_MAX_CONNECTIONS_PER_ADDRESS")]
     pub max_connections_per_address: Option<usize>,
 
+    /// Refuse what breaks the standards, instead of repairing it
+    ///
+    /// Requests and descriptions get 400 with the fault as reason; publishers whose media is wrong
+    /// are ended; sources whose descriptions are wrong are not fetched. To test devices with.
+    #[arg(long, value_name = "BOOL", env = "EASYDARWIN_STRICT", num_args = 0..=1,
+          require_equals = true, default_missing_value = "true")]
+    pub strict: Option<bool>,
+
     /// Where viewers start that do not say it with `?start=` [default: key]
     ///
     /// `key`: at the last key frame, a picture at once, up to a picture group behind;
@@ -348,6 +356,7 @@ impl Settings {
             max_connections_per_address: self
                 .max_connections_per_address
                 .or(file.max_connections_per_address),
+            strict: self.strict.or(file.strict),
             start: self.start.or(file.start),
             max_lag: self.max_lag.or(file.max_lag),
             stall_timeout: self.stall_timeout.or(file.stall_timeout),
@@ -536,6 +545,13 @@ mod tests {
         let off = flags("--anonymous=false").or(file);
         assert_eq!(off.anonymous, Some(false));
         assert_eq!(flags("--anonymous").anonymous, Some(true));
+        assert_eq!(
+            flags("")
+                .or(Settings::parse("strict = true").unwrap())
+                .strict,
+            Some(true)
+        );
+        assert_eq!(flags("--strict").strict, Some(true));
     }
 
     #[test]

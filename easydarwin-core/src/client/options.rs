@@ -31,6 +31,9 @@ pub struct ClientOptions {
     pub tls: Option<crate::tls::TlsTrust>,
     /// Limits for what the server sends.
     pub limits: Limits,
+    /// Playing: a description that would have to be repaired is an error
+    /// ([`SdpError::Faulty`](crate::media::sdp::SdpError::Faulty)). Default no.
+    pub strict: bool,
 }
 
 /// How media travels.
@@ -64,6 +67,7 @@ impl Default for ClientOptions {
             #[cfg(feature = "tls")]
             tls: None,
             limits: Limits::default(),
+            strict: false,
         }
     }
 }

@@ -76,7 +76,10 @@ impl Player {
         let ClientEvent::Described { sdp } = event else {
             return Err(unexpected(Method::Describe, &event));
         };
-        let description = sdp::parse(&sdp)?;
+        let description = match options.strict {
+            true => sdp::parse_strict(&sdp)?,
+            false => sdp::parse(&sdp)?,
+        };
         let mut transport = options.transport;
         let mut tracks = Vec::with_capacity(description.tracks.len());
         for (index, track) in description.tracks.iter().enumerate() {

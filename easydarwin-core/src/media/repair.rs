@@ -45,9 +45,6 @@ pub enum Repair {
     /// Interleaved channels that another track has, or one channel for RTP and RTCP: others are
     /// answered.
     ChannelsReassigned,
-    /// Media on a channel that was not agreed on, and its payload type names one track that has
-    /// had none: the channel is taken for that track's.
-    ChannelAdopted,
     /// A frame on a channel that is nobody's: dropped.
     UnknownChannel,
     /// Lines of a description do not end with CRLF (RFC 8866, 5).
@@ -69,8 +66,8 @@ pub enum Repair {
     /// Several tracks of which one has no `a=control`, or two the same (RFC 2326, C.1.1): the
     /// track's number stands in.
     SdpControl,
-    /// A `Content-Base` or `Content-Location` that names another host than was asked, or none
-    /// (RFC 2326, C.1.1): the asked one is kept.
+    /// A `Content-Base` that is no URL, or two in one (RFC 2326, C.1.1): mended, or the asked
+    /// URL stands in.
     WrongBase,
     /// The SSRC changes within a session: readers see the old one go on.
     SsrcJump,
@@ -79,8 +76,11 @@ pub enum Repair {
     /// Pictures end without a marker (RFC 6184, 5.1): the next timestamp, or some time, ends
     /// them.
     MissingMarkers,
-    /// RTP where RTCP is expected, or RTCP where RTP is: taken for what it is.
+    /// RTP on the port or channel for RTCP, or RTCP on the one for RTP: taken for what it is.
     RtpPort,
+    /// RTP of one track on the port or channel of another: told by its payload type, if that
+    /// track gets nothing on its own.
+    OtherTrackPort,
 }
 
 impl Repair {
@@ -102,7 +102,6 @@ impl Repair {
             Self::TransportMode => "SETUP of a publisher without mode=record, taken as that",
             Self::TransportWithoutTcp => "interleaved without RTP/AVP/TCP, taken as TCP",
             Self::ChannelsReassigned => "interleaved channels are taken, others answered",
-            Self::ChannelAdopted => "media on a channel not agreed on, taken by its payload type",
             Self::UnknownChannel => "frames on unknown channels, dropped",
             Self::SdpLineEnds => "lines of the description do not end with CRLF, taken",
             Self::SdpLines => "lines of the description are wrong or missing, not needed",
@@ -111,11 +110,12 @@ impl Repair {
             Self::SdpParameterSets => "parameter sets damaged, mended or left out",
             Self::SdpAudioConfig => "AAC without mode or configuration, made of its clock rate",
             Self::SdpControl => "a=control missing or not unique, numbered",
-            Self::WrongBase => "base URL of the description is wrong, using the asked one",
+            Self::WrongBase => "Content-Base is no URL, mended or replaced by the asked one",
             Self::SsrcJump => "SSRC changed, readers see the old one go on",
             Self::TimestampJump => "timestamps jumped, readers see time go on",
             Self::MissingMarkers => "pictures end without marker, ended by the next timestamp",
             Self::RtpPort => "RTP and RTCP on each other's port or channel, told apart",
+            Self::OtherTrackPort => "RTP on another track's port or channel, told by its type",
         }
     }
 
@@ -137,7 +137,7 @@ impl Repair {
             Self::TransportMode => "Transport without mode=record",
             Self::TransportWithoutTcp => "Interleaved without RTP/AVP/TCP",
             Self::ChannelsReassigned => "Interleaved channels in use",
-            Self::ChannelAdopted | Self::UnknownChannel => "Unknown interleaved channel",
+            Self::UnknownChannel => "Unknown interleaved channel",
             Self::SdpLineEnds => "line end other than CRLF",
             Self::SdpLines => "line missing, misplaced or malformed",
             Self::SdpMediaLine => "malformed m= line",
@@ -150,6 +150,7 @@ impl Repair {
             Self::TimestampJump => "timestamps jumped",
             Self::MissingMarkers => "pictures without marker",
             Self::RtpPort => "RTP and RTCP on each other's port",
+            Self::OtherTrackPort => "RTP on another track's port",
         }
     }
 }

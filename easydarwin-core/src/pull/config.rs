@@ -45,6 +45,9 @@ pub struct PullConfig {
     pub user_agent: String,
     /// Limits for what sources send.
     pub limits: Limits,
+    /// Sources whose descriptions would have to be repaired are not taken, and those whose media
+    /// would are ended. Default no.
+    pub strict: bool,
 }
 
 impl Default for PullConfig {
@@ -74,6 +77,7 @@ impl Default for PullConfig {
             sources: 10_000,
             user_agent: concat!("EasyDarwin/", env!("CARGO_PKG_VERSION")).to_owned(),
             limits: Limits::default(),
+            strict: false,
         }
     }
 }

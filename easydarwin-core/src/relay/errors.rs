@@ -82,6 +82,9 @@ pub enum EndReason {
     /// The hub shuts down.
     #[error("the server shuts down")]
     Shutdown,
+    /// What the publisher sent needs repair, and it was to be taken strictly.
+    #[error("what the publisher sent breaks the rules")]
+    Faulty,
 }
 
 /// Why a reader ended.

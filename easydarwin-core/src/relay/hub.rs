@@ -8,6 +8,7 @@ use tokio::sync::{broadcast, watch};
 
 use super::clock::WallClock;
 use super::ends::Lines;
+use super::faults::foreign;
 use super::filter::Filtering;
 use super::ingest::TrackIngest;
 use super::live::{Meta, StreamInner, has_parameter_sets};
@@ -19,7 +20,7 @@ use super::{
     CloseError, EndReason, FilterSource, HubEvent, HubInfo, MediaFilter, PublishError, Publisher,
     RelayConfig, Stream, StreamEvent,
 };
-use crate::media::SessionDescription;
+use crate::media::{Repairs, SessionDescription};
 use crate::registry::{Principal, StreamPath};
 
 /// Most shards: what a set of shards has bits for.
@@ -51,6 +52,8 @@ pub(super) struct HubInner {
     pub(super) lines: Arc<Lines>,
     /// What the kernel dropped of UDP publishers.
     pub(super) drops: Mutex<DropTable>,
+    /// Of all publishers and, where a server has this hub, of all its connections.
+    pub(super) repairs: Mutex<Repairs>,
 }
 
 impl std::fmt::Debug for HubInner {
@@ -94,6 +97,7 @@ impl Hub {
             generations: AtomicU64::new(0),
             lines: Arc::default(),
             drops: Mutex::default(),
+            repairs: Mutex::default(),
             filters,
             config,
         };
@@ -248,6 +252,7 @@ impl Hub {
             online: true,
             takeovers: 0,
             last_takeover: None,
+            repairs: Repairs::default(),
             closed,
         };
         let description = Arc::clone(&meta.description);
@@ -287,6 +292,7 @@ impl Hub {
         meta.principal = principal;
         meta.owner = owner;
         meta.online = true;
+        meta.repairs = Repairs::default();
         let offered = description.clone();
         let before = Arc::clone(&meta.description);
         meta.description = Arc::new(canonical(description, &stream.identities));
@@ -390,7 +396,18 @@ impl Hub {
             readers: self.inner.readers.load(Ordering::Relaxed),
             viewers: self.streams().iter().map(Stream::viewers).sum(),
             kept_bytes: u64::try_from(self.inner.kept.load(Ordering::Relaxed)).unwrap_or(u64::MAX),
+            repairs: self.inner.repairs.lock().clone(),
         }
+    }
+
+    /// Counts what a server repaired of a connection.
+    pub(crate) fn count_repairs(&self, repairs: &Repairs) {
+        self.inner.repairs.lock().merge(repairs);
+    }
+
+    /// Whether a line about a peer may be written now; with how many were left out before it.
+    pub(crate) fn may_log(&self, at: Instant) -> Option<u64> {
+        self.inner.lines.allow(at)
     }
 }
 
@@ -469,6 +486,7 @@ fn ingests(
 ) -> Vec<TrackIngest> {
     let live = stream.live.lock();
     let tracks = description.tracks.iter().zip(&offered.tracks).enumerate();
+    let types = || offered.tracks.iter().map(|track| track.payload_type);
     tracks
         .zip(stream.identities.iter().zip(stream.tracks.iter()))
         .map(|((index, (track, offered)), (identity, counters))| {
@@ -480,6 +498,7 @@ fn ingests(
                 &track,
                 *identity,
                 end,
+                foreign(offered.payload_type, types()),
                 Arc::clone(counters),
             )
         })

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 use super::Verdict;
 use super::chunks::{ChunkWriter, OTHER_CHUNK, VIDEO_CHUNK};
 use super::clock::{FrameTicks, TrackClock, WallClock, system_time, ticks};
+use super::faults::{Noted, Unmarked};
 use super::ring::TrackEnd;
 use super::stream::{TrackCounters, TrackIdentity};
 use super::udp::MAX_DATAGRAM;
 use super::unit::{FRAME_HEADER, Unit, UnitFlags};
-use crate::media::{Codec, MediaKind, Track};
+use crate::media::{Codec, MediaKind, Repair, Track};
 use crate::registry::StreamPath;
 use crate::rtp::{
     Inspector, MIN_HEADER_LEN, PacketInfo, Reception, Repacketizer, RtpPacket, TimestampUnwrapper,
@@ -38,6 +39,11 @@ pub(super) struct TrackIngest {
     video: bool,
     described_pt: u8,
     described_pt_seen: bool,
+    /// Payload types that are not this track's, whatever comes: a set of bits.
+    foreign_pts: u128,
+    /// Its packets come where another track's are expected.
+    adopted: bool,
+    unmarked: Unmarked,
     inspector: Inspector,
     /// Cuts packets that are too long for a datagram, where the codec allows it.
     repacketizer: Option<Repacketizer>,
@@ -92,6 +98,7 @@ impl TrackIngest {
         track: &Track,
         identity: TrackIdentity,
         end: Option<TrackEnd>,
+        foreign_pts: u128,
         counters: Arc<TrackCounters>,
     ) -> Self {
         let video = track.kind == MediaKind::Video;
@@ -104,6 +111,9 @@ impl TrackIngest {
             video,
             described_pt: track.payload_type,
             described_pt_seen: false,
+            foreign_pts,
+            adopted: false,
+            unmarked: Unmarked::default(),
             inspector: Inspector::new(track),
             repacketizer: Repacketizer::new(track),
             reception: Reception::new(track.clock_rate),
@@ -136,9 +146,23 @@ impl TrackIngest {
         self.next_flags.params_changed = true;
     }
 
+    pub(super) fn described_pt(&self) -> u8 {
+        self.described_pt
+    }
+
+    /// Nothing came where its packets are expected.
+    pub(super) fn is_strayed(&self) -> bool {
+        self.adopted || self.source.ssrc.is_none()
+    }
+
+    /// Its packets come elsewhere.
+    pub(super) fn adopt(&mut self) {
+        self.adopted = true;
+    }
+
     /// Takes a packet; complete units go to `out`. False: it was dropped, because it belongs to
-    /// another payload type, or comes twice or late after packets were cut or left out. `changed`
-    /// is set when parameter sets changed. `verdict` is the filter's.
+    /// another payload type, or comes twice or late after packets were cut or left out. Changed
+    /// parameter sets and repairs go to `noted`. `verdict` is the filter's.
     pub(super) fn push(
         &mut self,
         packet: &RtpPacket<'_>,
@@ -146,12 +170,12 @@ impl TrackIngest {
         now: Instant,
         wall: &WallClock,
         out: &mut Vec<Unit>,
-        changed: &mut bool,
+        noted: &mut Noted,
     ) -> bool {
         if packet.payload_type() == self.described_pt {
             self.described_pt_seen = true;
-        } else if self.described_pt_seen {
-            // Retransmissions or error correction beside the media.
+        } else if self.described_pt_seen || self.foreign_pts >> packet.payload_type() & 1 == 1 {
+            // Retransmissions or error correction beside the media; another track; RTCP.
             return false;
         }
         let lost =
@@ -164,6 +188,7 @@ impl TrackIngest {
             self.next_flags.lossy = true;
         }
         if self.source.ssrc.is_some_and(|ssrc| ssrc != packet.ssrc()) {
+            noted.repair(Repair::SsrcJump);
             self.restart(wall, out);
         }
         self.source.ssrc = Some(packet.ssrc());
@@ -172,6 +197,7 @@ impl TrackIngest {
         }
         let ts_in = self.source.unwrap.unwrap(packet.timestamp());
         if self.clock_jumped(ts_in, now) {
+            noted.repair(Repair::TimestampJump);
             self.finish(wall, out);
             self.source.offsets = None;
             self.next_flags.discontinuity = true;
@@ -180,7 +206,7 @@ impl TrackIngest {
         self.source.last = Some((ts_in, now));
         let info = self.inspector.inspect(packet.payload());
         if info.params_changed {
-            *changed = true;
+            noted.params_changed();
             self.next_flags.params_changed = true;
         }
         self.watch_keys(&info, now);
@@ -201,6 +227,7 @@ impl TrackIngest {
         let chunk_full =
             self.writer.len() >= BIG_UNIT && !self.writer.fits(FRAME_HEADER + packet.data().len());
         if chunk_full || self.open.as_ref().is_some_and(|open| open.ts != ts) {
+            self.end_unmarked(noted);
             self.finish(wall, out);
         }
         if packet.data().len() <= MAX_DATAGRAM {
@@ -209,6 +236,7 @@ impl TrackIngest {
             self.append_large(packet, &info, (seq, ts), now, wall, out);
         }
         if packet.marker() && self.video {
+            self.unmarked.marked();
             self.finish(wall, out);
         }
         true
@@ -221,13 +249,25 @@ impl TrackIngest {
         merge: Duration,
         wall: &WallClock,
         out: &mut Vec<Unit>,
+        noted: &mut Noted,
     ) {
         let Some(open) = &self.open else {
             return;
         };
         let old = now.saturating_duration_since(open.arrival) >= merge;
         if !self.video || old || self.writer.len() >= BIG_UNIT {
+            self.end_unmarked(noted);
             self.finish(wall, out);
+        }
+    }
+
+    /// A unit ends although no marker came.
+    fn end_unmarked(&mut self, noted: &mut Noted) {
+        if self.video
+            && let Some(open) = &self.open
+            && self.unmarked.note(open.ts)
+        {
+            noted.repair(Repair::MissingMarkers);
         }
     }
 

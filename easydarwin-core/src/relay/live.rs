@@ -18,7 +18,7 @@ use super::stream::{StreamCounters, TrackCounters, TrackIdentity};
 use super::unit::{Charge, FRAME_HEADER, Unit, UnitFlags, UnitSource, Window};
 use super::wake::{Mark, ShardSet};
 use super::{EndReason, HubEvent, ReaderEnd, StreamEvent};
-use crate::media::{Codec, MediaKind, SessionDescription};
+use crate::media::{Codec, MediaKind, Repairs, SessionDescription};
 use crate::registry::{Principal, StreamPath};
 use crate::rtp::rtcp::{self, NtpTime, SenderReport};
 
@@ -72,6 +72,8 @@ pub(super) struct Meta {
     pub(super) online: bool,
     pub(super) takeovers: u32,
     pub(super) last_takeover: Option<Instant>,
+    /// What was repaired of the publisher.
+    pub(super) repairs: Repairs,
     /// Tells the publisher that it is no longer in charge.
     pub(super) closed: watch::Sender<Option<EndReason>>,
 }

@@ -16,6 +16,7 @@ mod cursor;
 mod ends;
 mod errors;
 mod events;
+mod faults;
 mod filter;
 mod group;
 mod hub;

@@ -5,6 +5,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::sync::watch;
 
 use super::clock::{adjust, ticks, unix_nanos};
+use super::faults::{FaultPolicy, Noted};
 use super::filter::{Filtering, UnknownTrack, payloads, rescale};
 use super::ingest::{TrackIngest, low_32};
 use super::live::StreamInner;
@@ -12,7 +13,7 @@ use super::unit::Unit;
 use super::{EndReason, SocketId, Stream, Verdict};
 use crate::media::{AccessUnit, MediaKind};
 use crate::rtp::rtcp::{self, RtcpPacket};
-use crate::rtp::{PacketRun, Packetizer, PacketizerConfig, RtpPacket};
+use crate::rtp::{PacketRun, Packetizer, PacketizerConfig, RtpPacket, is_rtcp};
 
 /// Units collected before they are made visible although no [`Publisher::flush`] came.
 const MAX_PENDING: usize = 256;
@@ -26,12 +27,12 @@ const RATE_INTERVAL: Duration = Duration::from_secs(1);
 /// readers there. Packets of a UDP publisher go through `rtp::ReorderBuffer` first.
 #[derive(Debug)]
 pub struct Publisher {
-    stream: Stream,
+    pub(super) stream: Stream,
     generation: u64,
     /// Which of the stream's publishers this is; units of another are refused.
-    owner: u64,
+    pub(super) owner: u64,
     closed: watch::Receiver<Option<EndReason>>,
-    tracks: Vec<TrackIngest>,
+    pub(super) tracks: Vec<TrackIngest>,
     filter: Option<Box<Filtering>>,
     /// Packetizers of tracks that are fed from code.
     packetizers: Vec<Option<Packetizer>>,
@@ -43,7 +44,8 @@ pub struct Publisher {
     last_report: Instant,
     rate_since: Instant,
     rate_bytes: u64,
-    params_changed: bool,
+    pub(super) noted: Noted,
+    pub(super) faults: FaultPolicy,
     ready: bool,
     offline_grace: Option<Duration>,
 }
@@ -74,7 +76,8 @@ impl Publisher {
             last_report: now,
             rate_since: now,
             rate_bytes: 0,
-            params_changed: false,
+            noted: Noted::default(),
+            faults: FaultPolicy::default(),
             ready: false,
             offline_grace: None,
         }
@@ -103,13 +106,12 @@ impl Publisher {
     /// counted and dropped.
     pub fn push_rtp(&mut self, track: usize, packet: &[u8], now: Instant) {
         let Ok(view) = RtpPacket::parse(packet) else {
-            self.stream.inner.counters.invalid.add(1);
-            return;
+            return self.not_rtp(track, packet, now);
         };
         if self.filter.is_some() {
             self.push_filtered(track, &view, now);
-        } else {
-            self.ingest(track, &view, Verdict::Pass, now);
+        } else if !self.ingest(track, &view, Verdict::Pass, now) {
+            self.misplaced(track, &view, now);
         }
     }
 
@@ -123,7 +125,9 @@ impl Publisher {
             Ok(None) => self.heard(now),
             Ok(Some(route)) => {
                 let verdict = filter.judge(track, *packet, now);
-                self.ingest(route, packet, verdict, now);
+                if !self.ingest(route, packet, verdict, now) {
+                    self.stream.inner.counters.invalid.add(1);
+                }
                 self.heard(now);
                 while let Some((own, data)) = filter.take_own() {
                     let timestamp = (filter.lead() == Some(route)).then_some(packet.timestamp());
@@ -169,11 +173,17 @@ impl Publisher {
         }
     }
 
-    fn ingest(&mut self, track: usize, view: &RtpPacket<'_>, verdict: Verdict, now: Instant) {
+    /// Whether the track took the packet, or could.
+    pub(super) fn ingest(
+        &mut self,
+        track: usize,
+        view: &RtpPacket<'_>,
+        verdict: Verdict,
+        now: Instant,
+    ) -> bool {
         let inner = &self.stream.inner;
         let Some(ingest) = self.tracks.get_mut(track) else {
-            inner.counters.invalid.add(1);
-            return;
+            return false;
         };
         self.last_packet = now;
         self.rate_bytes += u64::try_from(view.data().len()).unwrap_or(0);
@@ -183,14 +193,12 @@ impl Publisher {
             now,
             &inner.hub.wall,
             &mut self.pending,
-            &mut self.params_changed,
+            &mut self.noted,
         );
-        if !taken {
-            inner.counters.invalid.add(1);
-        }
         if self.pending.len() >= MAX_PENDING {
             self.commit(now);
         }
+        taken
     }
 
     /// Names the socket from which the packets of a track come, so that the stream's info can show
@@ -203,6 +211,9 @@ impl Publisher {
 
     /// Takes one compound RTCP packet of track `track`. It is consumed, never forwarded.
     pub fn push_rtcp(&mut self, track: usize, packet: &[u8], now: Instant) {
+        if !is_rtcp(packet) {
+            return self.not_rtcp(track, packet, now);
+        }
         let route = match self.route(track) {
             // A track that the filter leaves out.
             Ok(None) => return,
@@ -297,7 +308,8 @@ impl Publisher {
             if lead_open && filter.is_some_and(|filter| filter.is_own(index)) {
                 continue;
             }
-            track.flush(now, merge, &inner.hub.wall, &mut self.pending);
+            let wall = &inner.hub.wall;
+            track.flush(now, merge, wall, &mut self.pending, &mut self.noted);
             lead_open |= lead == Some(index) && track.is_open();
         }
         self.measure_rate(&inner, now);
@@ -355,13 +367,13 @@ impl Publisher {
     }
 
     fn commit(&mut self, now: Instant) -> bool {
-        let inner = &self.stream.inner;
         if self.pending.is_empty() {
             return self.closed.borrow().is_none();
         }
-        if std::mem::take(&mut self.params_changed) {
-            inner.set_codecs(self.owner, self.tracks.iter().map(TrackIngest::codec));
+        if self.noted.any {
+            self.act_on_noted(now);
         }
+        let inner = &self.stream.inner;
         let video = inner.has_video();
         let ready = !self.ready
             && (self.pending.iter().any(|unit| {
@@ -382,6 +394,19 @@ impl Publisher {
             .filter(|(_, track)| track.keyless)
             .map(|(index, _)| index);
         inner.commit(self.owner, &mut self.pending, keyless, ready, now)
+    }
+
+    #[cold]
+    fn act_on_noted(&mut self, now: Instant) {
+        self.noted.any = false;
+        if std::mem::take(&mut self.noted.params_changed) {
+            let codecs = self.tracks.iter().map(TrackIngest::codec);
+            self.stream.inner.set_codecs(self.owner, codecs);
+        }
+        let repairs = self.noted.take_repairs();
+        if !repairs.is_empty() {
+            self.on_repairs(&repairs, now);
+        }
     }
 
     fn report(&mut self, inner: &StreamInner, now: Instant) {

@@ -1,5 +1,7 @@
 use serde::Serialize;
 
+use crate::media::Repairs;
+
 /// Sums of a hub.
 #[derive(Debug, Clone, Default, Serialize)]
 #[non_exhaustive]
@@ -12,6 +14,8 @@ pub struct HubInfo {
     pub viewers: usize,
     /// Bytes of all chunks that rings hold.
     pub kept_bytes: u64,
+    /// Faults of peers that were repaired: of all publishers and, at a server, of all requests.
+    pub repairs: Repairs,
 }
 
 /// A stream as the API shows it.
@@ -60,6 +64,8 @@ pub struct StreamInfo {
     pub group_over_cap: u64,
     /// Publishers that continued the stream.
     pub takeovers: u32,
+    /// Faults of the present publisher that were repaired.
+    pub repairs: Repairs,
 }
 
 /// Readers that ended, by cause; see [`ReaderEnd`](super::ReaderEnd).

@@ -209,6 +209,7 @@ impl Stream {
             invalid: inner.counters.invalid.value(),
             group_over_cap,
             takeovers: meta.takeovers,
+            repairs: meta.repairs,
         }
     }
 }

@@ -57,6 +57,10 @@ pub struct ServerConfig {
     pub max_waiting_bytes: usize,
     /// Tracks that one session may set up. Default 32.
     pub max_tracks: usize,
+    /// Faults are refused instead of repaired ([`Repair`](super::Repair)): a request with 400 and
+    /// the fault as reason, what cannot be answered by closing. Either way they are counted.
+    /// Default no.
+    pub strict: bool,
 }
 
 impl Default for ServerConfig {
@@ -71,6 +75,7 @@ impl Default for ServerConfig {
             max_waiting: 16,
             max_waiting_bytes: 128 * 1024,
             max_tracks: 32,
+            strict: false,
         }
     }
 }

@@ -1,7 +1,7 @@
 use bytes::Bytes;
 use thiserror::Error;
 
-use super::{Headers, Limits, Method, Request, Response, Status};
+use super::{Headers, Limits, Method, Repair, Repairs, Request, Response, Status};
 
 /// Longest method that is looked for before bytes are taken for junk.
 const MAX_METHOD: usize = 32;
@@ -25,6 +25,7 @@ pub struct Parser {
     /// Bytes skipped since the last good message or frame.
     junk: usize,
     failed_cseq: Option<String>,
+    repairs: Repairs,
 }
 
 #[derive(Debug)]
@@ -124,6 +125,7 @@ impl Parser {
             in_sync: false,
             junk: 0,
             failed_cseq: None,
+            repairs: Repairs::default(),
         }
     }
 
@@ -153,6 +155,11 @@ impl Parser {
     /// The `CSeq` of the message that could not be read, when that much could be.
     pub fn failed_cseq(&self) -> Option<&str> {
         self.failed_cseq.as_deref()
+    }
+
+    /// What had to be repaired since this was last asked: of the last message, or junk before it.
+    pub fn take_repairs(&mut self) -> Repairs {
+        std::mem::take(&mut self.repairs)
     }
 
     fn classify(&self, buf: &[u8]) -> Start {
@@ -231,6 +238,9 @@ impl Parser {
             .skip(1)
             .position(candidate)
             .map_or(buf.len(), |found| found + 1);
+        if self.junk == 0 {
+            self.repairs.add(Repair::Junk);
+        }
         self.junk = self.junk.saturating_add(consumed);
         if self.junk > self.limits.junk {
             return Err(ParseError::Junk);
@@ -285,12 +295,19 @@ impl Parser {
     }
 
     fn read_head(&mut self, text: &str) -> Result<(Message, usize), ParseError> {
+        if text.contains(char::REPLACEMENT_CHARACTER) {
+            self.repairs.add(Repair::NotUtf8);
+        }
+        let ends = text.matches("\r\n").count();
+        if text.matches(['\r', '\n']).count() != 2 * ends {
+            self.repairs.add(Repair::LineEnds);
+        }
         let mut lines = text.lines();
-        let start = lines.next().unwrap_or_default().trim();
-        let headers = read_headers(lines, self.limits.headers);
+        let start = lines.next().unwrap_or_default();
+        let headers = read_headers(lines, self.limits.headers, &mut self.repairs);
         // Also a refused message's number is told.
         self.failed_cseq = headers.as_ref().ok().and_then(cseq).map(str::to_owned);
-        let mut message = read_start_line(start)?;
+        let mut message = read_start_line(start, &mut self.repairs)?;
         let headers = headers?;
         let body_len = content_length(&headers)?;
         if body_len > self.limits.body {
@@ -342,11 +359,12 @@ pub(super) fn cseq(headers: &Headers) -> Option<&str> {
         .filter(|value| value.len() <= MAX && value.bytes().all(|b| b.is_ascii_graphic()))
 }
 
-fn read_start_line(line: &str) -> Result<Message, ParseError> {
+fn read_start_line(raw: &str, repairs: &mut Repairs) -> Result<Message, ParseError> {
+    let line = raw.trim();
     let (first, rest) = line.split_once([' ', '\t']).ok_or(ParseError::StartLine)?;
     let rest = rest.trim();
     if first.contains('/') {
-        check_version(first)?;
+        check_version(first, repairs)?;
         let (code, reason) = rest.split_once([' ', '\t']).unwrap_or((rest, ""));
         let code: u16 = code.parse().map_err(|_| ParseError::StartLine)?;
         if !(100..1000).contains(&code) {
@@ -357,14 +375,28 @@ fn read_start_line(line: &str) -> Result<Message, ParseError> {
         return Ok(Message::Response(response));
     }
     let (uri, version) = rest.rsplit_once([' ', '\t']).ok_or(ParseError::StartLine)?;
-    check_version(version)?;
+    check_version(version, repairs)?;
+    let uri = uri.trim();
+    if raw.len() != first.len() + uri.len() + version.len() + 2 {
+        repairs.add(Repair::StartLineBlanks);
+    }
+    let method = Method::parse(first);
+    if method.as_str() != first {
+        repairs.add(Repair::MethodCase);
+    }
+    if !uri.bytes().all(|b| b.is_ascii_graphic()) {
+        repairs.add(Repair::UnencodedUri);
+    }
     // Some players send the blanks of a path as they are.
-    let uri = uri.trim().replace([' ', '\t'], "%20");
-    Ok(Message::Request(Request::new(Method::parse(first), uri)))
+    let uri = uri.replace([' ', '\t'], "%20");
+    Ok(Message::Request(Request::new(method, uri)))
 }
 
 /// RTSP/1.0, and RTSP/1.1 which some cameras claim.
-fn check_version(version: &str) -> Result<(), ParseError> {
+fn check_version(version: &str, repairs: &mut Repairs) -> Result<(), ParseError> {
+    if version != "RTSP/1.0" {
+        repairs.add(Repair::Version);
+    }
     let (name, number) = version.split_once('/').ok_or(ParseError::StartLine)?;
     if !name.eq_ignore_ascii_case("RTSP") {
         return Err(ParseError::StartLine);
@@ -378,6 +410,7 @@ fn check_version(version: &str) -> Result<(), ParseError> {
 fn read_headers<'a>(
     lines: impl Iterator<Item = &'a str>,
     limit: usize,
+    repairs: &mut Repairs,
 ) -> Result<Headers, ParseError> {
     let mut headers = Headers::new();
     for line in lines.filter(|line| !line.trim().is_empty()) {
@@ -387,6 +420,7 @@ fn read_headers<'a>(
         }
         // A line without colon says nothing and harms nobody.
         let Some((name, value)) = line.split_once(':') else {
+            repairs.add(Repair::HeaderWithoutColon);
             continue;
         };
         if headers.len() >= limit {

@@ -1,5 +1,7 @@
 use std::fmt;
 
+use super::{Repair, Repairs};
+
 /// One entry of a `Transport` header (RFC 2326, 12.39).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -66,12 +68,16 @@ impl Transport {
     /// other than RTP/AVP, or with impossible channels, are left out; unknown parameters are
     /// ignored.
     pub fn parse_list(value: &str) -> Vec<Self> {
+        Self::parse_repaired(value, &mut Repairs::default())
+    }
+
+    pub(super) fn parse_repaired(value: &str, repairs: &mut Repairs) -> Vec<Self> {
         split_outside_quotes(value, ',')
-            .filter_map(Self::parse)
+            .filter_map(|entry| Self::parse(entry, repairs))
             .collect()
     }
 
-    fn parse(entry: &str) -> Option<Self> {
+    fn parse(entry: &str, repairs: &mut Repairs) -> Option<Self> {
         let mut parts = split_outside_quotes(entry, ';').map(str::trim);
         let profile: String = parts.next()?.split_whitespace().collect();
         let mut transport = Self {
@@ -102,7 +108,10 @@ impl Transport {
             }
         }
         // Some write RTP/AVP;interleaved=0-1.
-        transport.tcp |= transport.interleaved.is_some() && transport.client_port.is_none();
+        if !transport.tcp && transport.interleaved.is_some() && transport.client_port.is_none() {
+            repairs.add(Repair::TransportWithoutTcp);
+            transport.tcp = true;
+        }
         Some(transport)
     }
 }

@@ -20,6 +20,7 @@ mod play;
 mod publish;
 mod pull;
 mod redirect;
+mod sloppy;
 mod start;
 mod support;
 mod swap;

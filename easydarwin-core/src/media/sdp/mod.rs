@@ -12,6 +12,8 @@ use thiserror::Error;
 
 use super::Repair;
 
+#[cfg(feature = "server")]
+pub(crate) use parse::read;
 pub use parse::{parse, parse_repaired, parse_strict};
 pub use write::{WriteOptions, write};
 

@@ -14,7 +14,7 @@ const AUDIO_CLOCK: u32 = 8_000;
 /// # Errors
 /// When it is too long, has no media section or too many, or cannot be read.
 pub fn parse(text: &[u8]) -> Result<SessionDescription, SdpError> {
-    read(text).map(|(description, _)| description)
+    parse_noting(text).map(|(description, _)| description)
 }
 
 /// As [`parse`], and tells what had to be repaired.
@@ -22,7 +22,7 @@ pub fn parse(text: &[u8]) -> Result<SessionDescription, SdpError> {
 /// # Errors
 /// As [`parse`].
 pub fn parse_repaired(text: &[u8]) -> Result<(SessionDescription, Repairs), SdpError> {
-    read(text).map(|(description, notes)| (description, notes.repairs))
+    parse_noting(text).map(|(description, notes)| (description, notes.repairs))
 }
 
 /// Reads a session description that needs no repair.
@@ -30,14 +30,24 @@ pub fn parse_repaired(text: &[u8]) -> Result<(SessionDescription, Repairs), SdpE
 /// # Errors
 /// As [`parse`], and [`SdpError::Faulty`] with the first repair that it would need.
 pub fn parse_strict(text: &[u8]) -> Result<SessionDescription, SdpError> {
-    let (description, notes) = read(text)?;
+    let (description, notes) = parse_noting(text)?;
     match notes.first {
         None => Ok(description),
         Some((repair, line)) => Err(SdpError::Faulty { repair, line }),
     }
 }
 
-fn read(text: &[u8]) -> Result<(SessionDescription, Notes), SdpError> {
+/// Strictly, or with what was repaired.
+#[cfg(feature = "server")]
+pub(crate) fn read(text: &[u8], strict: bool) -> Result<(SessionDescription, Repairs), SdpError> {
+    if strict {
+        parse_strict(text).map(|description| (description, Repairs::default()))
+    } else {
+        parse_repaired(text)
+    }
+}
+
+fn parse_noting(text: &[u8]) -> Result<(SessionDescription, Notes), SdpError> {
     if text.len() > MAX_SDP_LEN {
         return Err(SdpError::TooLong(text.len()));
     }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::{Conversation, Happened, Phase};
-use crate::media::{MediaKind, SessionDescription, sdp};
+use crate::media::{MediaKind, Repairs, SessionDescription, sdp};
 use crate::pull::track::{Lane, ReceivedTrack};
 use crate::pull::{Failure, PullTransport, Quirk};
 use crate::rtsp::{ClientEvent, Method, Status, Transport, aggregate_urls, track_urls};
@@ -86,14 +86,22 @@ impl Conversation {
             .lines()
             .find_map(|line| line.strip_prefix("a=tool:"))
             .map(str::to_owned);
-        match sdp::parse(text) {
+        match sdp::read(text, self.strict) {
             Err(error) => self.leave(Failure::BadAnswer(error.to_string()), now),
-            Ok(description) => {
+            Ok((description, repairs)) => {
+                self.repairs = repairs;
                 self.to_set_up = (0..description.tracks.len()).collect();
                 self.description = description;
                 self.next_track(now);
             }
         }
+    }
+
+    /// What the source's answers and its description needed to be understood.
+    pub(in crate::pull) fn repairs(&self) -> Repairs {
+        let mut repairs = self.session.repairs().clone();
+        repairs.merge(&self.repairs);
+        repairs
     }
 
     /// The next SETUP, or PLAY when all is set up.

@@ -12,7 +12,7 @@ use bytes::{Bytes, BytesMut};
 pub(in crate::pull) use self::opening::{Opening, StaleSession};
 use super::track::{Lane, ReceivedTrack};
 use super::{Failure, PullConfig, PullTransport, Quirk};
-use crate::media::SessionDescription;
+use crate::media::{Repairs, SessionDescription};
 use crate::rtsp::{ClientSession, ClientStep, KeepAlive, Method, Transport};
 
 /// Distance of receiver reports (RFC 3550, 6.2).
@@ -46,6 +46,9 @@ pub(in crate::pull) struct Conversation {
     /// Why it ends, once that is decided.
     ending: Option<Failure>,
     torn_down: bool,
+    strict: bool,
+    /// What was repaired of the description.
+    repairs: Repairs,
     tool: Option<String>,
     /// Where the stream is, if it is elsewhere.
     location: Option<String>,
@@ -169,6 +172,8 @@ impl Conversation {
             plain_basic: opening.plain_basic,
             ending: None,
             torn_down: false,
+            strict: config.strict,
+            repairs: Repairs::default(),
             tool: None,
             location: None,
             random: opening.random,

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Phase, SourceEngine};
+use crate::media::Repairs;
 use crate::pull::{LinkState, SourceInfo, SourceMemory, SourceSpec};
 
 impl SourceEngine {
@@ -25,6 +26,14 @@ impl SourceEngine {
                 true => LinkState::Playing,
                 false => LinkState::Connecting,
             },
+        }
+    }
+
+    /// What the connection that there is had to repair.
+    pub(in crate::pull) fn repairs(&self) -> Repairs {
+        match &self.phase {
+            Phase::Busy(busy) => busy.conversation.repairs(),
+            _ => Repairs::default(),
         }
     }
 

@@ -114,7 +114,15 @@ impl Task {
         let principal = Principal::Named(format!("pull {path}").into());
         match self.pulls.hub().publish(path, description, principal) {
             Ok(mut publisher) => {
-                publisher.set_offline_grace(self.pulls.config().offline_grace);
+                let config = self.pulls.config();
+                publisher.set_offline_grace(config.offline_grace);
+                publisher.watch_faults(format!("pull {path}"), config.strict);
+                let repairs = self.source.engine.lock().repairs();
+                for (repair, _) in repairs.iter() {
+                    tracing::warn!(%path, ?repair, "source repaired: {}", repair.text());
+                }
+                publisher.count_repairs(&repairs);
+                self.pulls.hub().count_repairs(&repairs);
                 let closed = Box::pin(publisher.closed());
                 self.publisher = Some((publisher, closed));
             }

@@ -1,6 +1,7 @@
 //! What real cameras answer. Bytes as they were published; only `CSeq` is ours.
 
 use super::rig::{Rig, SDP, frame, spec};
+use crate::media::Repair;
 use crate::pull::*;
 
 const OK: &str = "RTSP/1.0 200 OK\nCSeq: 1";
@@ -296,4 +297,51 @@ x-Dynamic-Rate: 1",
         serde_json::to_string(&info).unwrap()
     );
     assert!(!shown.contains("hush"), "{shown}");
+}
+
+/// A made-up one: a blank in the origin, a base that is none, an answer without number.
+const FAULTY: &str = "
+v=0
+o=My Camera 1 2 IN IP4 10.0.0.9
+s=x
+t=0 0
+m=video 0 RTP/AVP 96
+a=rtpmap:96 H264/90000
+";
+
+#[test]
+fn faults_of_descriptions_and_answers_are_counted() {
+    let mut rig = Rig::new(spec("rtsp://10.0.0.9/live"));
+    rig.describe("Content-Base: /live/\r\n", FAULTY);
+    assert_eq!(rig.request(), "SETUP rtsp://10.0.0.9/live RTSP/1.0");
+    rig.answer("RTSP/1.0 200 OK\nSession: 1\nTransport: RTP/AVP/TCP;unicast;interleaved=0-1");
+    assert!(rig.request().starts_with("PLAY "));
+    assert_eq!(
+        rig.engine.repairs().iter().collect::<Vec<_>>(),
+        [
+            (Repair::MissingCseq, 1),
+            (Repair::SdpLines, 1),
+            (Repair::WrongBase, 1)
+        ]
+    );
+}
+
+#[test]
+fn a_faulty_description_is_not_taken_strictly() {
+    let mut rig = Rig::strict(spec("rtsp://10.0.0.9/live"));
+    rig.describe("", FAULTY);
+    rig.close();
+    let failure = rig.outputs.iter().find_map(|output| match output {
+        SourceOutput::Failed(failure, _) => Some(failure.to_string()),
+        _ => None,
+    });
+    assert_eq!(
+        failure.as_deref(),
+        Some(
+            "what it answered cannot be used: \
+             session description, line 2: line missing, misplaced or malformed"
+        )
+    );
+    let mut rig = Rig::strict(spec("rtsp://10.0.0.9/live"));
+    rig.play("1");
 }

@@ -30,9 +30,25 @@ impl Rig {
         rig
     }
 
+    /// The same for a server that repairs nothing.
+    pub(super) fn strict(spec: SourceSpec) -> Self {
+        let config = PullConfig {
+            strict: true,
+            ..PullConfig::default()
+        };
+        let mut rig = Self::with(spec, config);
+        rig.engine.start(rig.now);
+        rig.connect();
+        rig
+    }
+
     pub(super) fn idle(spec: SourceSpec) -> Self {
+        Self::with(spec, PullConfig::default())
+    }
+
+    fn with(spec: SourceSpec, config: PullConfig) -> Self {
         Self {
-            engine: SourceEngine::new(spec, PullConfig::default(), SourceMemory::default(), 7),
+            engine: SourceEngine::new(spec, config, SourceMemory::default(), 7),
             now: Instant::now(),
             attempt: 0,
             outputs: Vec::new(),

@@ -1,5 +1,6 @@
 //! Tests of the relay as a whole, without sockets and without waiting for real time.
 
+mod faults;
 mod filter;
 mod large;
 mod oracle;

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 
 use crate::rtsp::{
-    Headers, Limits, Message, Method, Parsed, Parser, Request, Response, Status, Transport,
-    redacted,
+    Headers, Limits, Message, Method, Parsed, Parser, Repair, Repairs, Request, Response, Status,
+    Transport, redacted,
 };
 
 use super::control::{join, repaired_base, session_control};
@@ -47,6 +47,7 @@ pub struct ClientSession {
     /// When the keep-alive was sent that has no answer yet.
     keep_alive_sent: Option<Instant>,
     server: Option<String>,
+    pub(super) repairs: Repairs,
 }
 
 struct Sent {
@@ -101,6 +102,7 @@ impl ClientSession {
             keep_alive: KeepAlive::default(),
             keep_alive_sent: None,
             server: None,
+            repairs: Repairs::default(),
         }
     }
 
@@ -219,7 +221,10 @@ impl ClientSession {
     pub fn next<'a>(&mut self, buf: &'a [u8], now: Instant) -> ClientStep<'a> {
         let (consumed, message) = match self.parser.parse(buf) {
             Ok(Parsed::NeedMore) => return ClientStep::NeedMore,
-            Ok(Parsed::Skipped { consumed }) => return ClientStep::Handled { consumed },
+            Ok(Parsed::Skipped { consumed }) => {
+                self.repairs.merge(&self.parser.take_repairs());
+                return ClientStep::Handled { consumed };
+            }
             Ok(Parsed::Frame {
                 consumed,
                 channel,
@@ -234,6 +239,7 @@ impl ClientSession {
             Ok(Parsed::Message { consumed, message }) => (consumed, message),
             Err(error) => return ClientStep::Failed(error),
         };
+        self.repairs.merge(&self.parser.take_repairs());
         let event = match message {
             Message::Response(response) => self.response(response, now),
             Message::Request(request) => self.request(&request),
@@ -282,6 +288,7 @@ impl ClientSession {
     fn answered(&mut self, response: &Response) -> Option<Sent> {
         let cseq: Option<u32> = response.headers.get("CSeq").and_then(|v| v.parse().ok());
         let Some(cseq) = cseq else {
+            self.repairs.add(Repair::MissingCseq);
             return self.sent.pop_front();
         };
         if let Some(at) = self.sent.iter().position(|sent| sent.cseq == cseq) {
@@ -426,11 +433,13 @@ impl ClientSession {
 
     /// What the controls of the description belong to (RFC 2326, C.1.1).
     fn take_base(&mut self, response: &Response) {
-        let base = ["Content-Base", "Content-Location"]
-            .iter()
-            .filter_map(|name| response.headers.get(name))
-            .find_map(repaired_base);
-        if let Some(base) = base {
+        let given = response.headers.get("Content-Base");
+        let mended = given.and_then(repaired_base);
+        if mended != given.map(str::trim) {
+            self.repairs.add(Repair::WrongBase);
+        }
+        let location = || repaired_base(response.headers.get("Content-Location")?);
+        if let Some(base) = mended.or_else(location) {
             self.base = base.to_owned();
         }
         let text = String::from_utf8_lossy(&response.body);

@@ -329,3 +329,34 @@ fn whoever_has_nothing_to_show_is_told() {
         peer.answer("RTSP/1.0 401 U\r\nCSeq: 1\r\nWWW-Authenticate: Digest nonce=\"n\"\r\n\r\n");
     assert_eq!(failed(event), LoginError::Missing);
 }
+
+#[test]
+fn what_answers_needed_to_be_understood_is_counted() {
+    use crate::rtsp::Repair;
+
+    let url = ClientUrl::parse("rtsp://10.0.0.9/live").unwrap();
+    let mut session = ClientSession::new(&url, Login::FromUrl, "c", "test", Limits::default());
+    session.describe();
+    let sdp = "v=0\r\n";
+    let answer = format!(
+        "RTSP/1.0 200 OK\nContent-Base: rtsp://rtsp://10.0.0.9/live/\nContent-Length: {}\n\n{sdp}",
+        sdp.len()
+    );
+    let step = session.next(answer.as_bytes(), Instant::now());
+    assert!(matches!(
+        step,
+        ClientStep::Event {
+            event: ClientEvent::Described { .. },
+            ..
+        }
+    ));
+    assert_eq!(session.base_url(), "rtsp://10.0.0.9/live/");
+    assert_eq!(
+        session.repairs().iter().collect::<Vec<_>>(),
+        [
+            (Repair::LineEnds, 1),
+            (Repair::MissingCseq, 1),
+            (Repair::WrongBase, 1)
+        ]
+    );
+}

@@ -5,8 +5,12 @@ use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 
+use crate::rtp::is_rtcp;
 use crate::rtsp::parser::cseq;
-use crate::rtsp::{Message, ParseError, Parsed, Parser, Request, Response, ServerConfig, Status};
+use crate::rtsp::{
+    Message, ParseError, Parsed, Parser, Repair, Repairs, Request, RequestUri, Response,
+    ServerConfig, Status,
+};
 
 use super::respond::Pending;
 use super::session::{Bound, Session};
@@ -35,8 +39,8 @@ pub struct ServerConnection {
     /// The request that waits for the caller's answer.
     pub(super) pending: Option<Pending>,
     pub(super) next_id: u64,
-    /// Requests that came after it.
-    waiting: VecDeque<Request>,
+    /// Requests that came after it, and what a strict server refuses them for.
+    waiting: VecDeque<(Request, Option<Repair>)>,
     waiting_bytes: usize,
     closed: Option<CloseReason>,
     had_request: bool,
@@ -46,6 +50,11 @@ pub struct ServerConnection {
     pub(super) media: Option<Instant>,
     /// The latest time we were told.
     now: Instant,
+    /// Not told yet.
+    repairs: Repairs,
+    /// What the request in hand is refused for.
+    fault: Option<Repair>,
+    faulty_path: Option<String>,
 }
 
 impl ServerConnection {
@@ -75,6 +84,9 @@ impl ServerConnection {
             alive: now,
             media: None,
             now,
+            repairs: Repairs::default(),
+            fault: None,
+            faulty_path: None,
         }
     }
 
@@ -89,17 +101,17 @@ impl ServerConnection {
             };
         }
         while self.pending.is_none() {
-            let Some(request) = self.waiting.pop_front() else {
+            let Some((request, fault)) = self.waiting.pop_front() else {
                 self.waiting_bytes = 0;
                 break;
             };
-            if let Some(event) = self.process(request) {
+            if let Some(event) = self.process(&request, fault) {
                 return Step::Event { consumed: 0, event };
             }
         }
         match self.parser.parse(buf) {
             Ok(Parsed::NeedMore) => Step::NeedMore,
-            Ok(Parsed::Skipped { consumed }) => Step::Handled { consumed },
+            Ok(Parsed::Skipped { consumed }) => self.skipped(consumed),
             Ok(Parsed::Frame {
                 consumed,
                 channel,
@@ -134,6 +146,17 @@ impl ServerConnection {
     pub fn note_media(&mut self, now: Instant) {
         self.note_alive(now);
         self.media = Some(self.now);
+    }
+
+    /// What had to be repaired, or was refused, since this was last asked. Worth asking after
+    /// [`Step::Event`] and [`Step::Handled`], and at the end.
+    pub fn take_repairs(&mut self) -> Repairs {
+        std::mem::take(&mut self.repairs)
+    }
+
+    /// The path of the stream that the last request to be repaired or refused named, for the log.
+    pub fn faulty_path(&self) -> Option<&str> {
+        self.faulty_path.as_deref()
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called. It moves with every sign
@@ -200,7 +223,7 @@ impl ServerConnection {
     fn frame<'a>(&mut self, consumed: usize, channel: u8, data: &'a [u8]) -> Step<'a> {
         let known = self.session.as_ref().and_then(|s| s.channel(channel));
         let (Some((track, rtcp)), Some((role, streaming))) = (known, self.session()) else {
-            return Step::Handled { consumed };
+            return self.unknown_channel(consumed);
         };
         let wanted = match role {
             // Players that "punch holes" send RTP, too: nobody needs it.
@@ -211,7 +234,7 @@ impl ServerConnection {
             return Step::Handled { consumed };
         }
         self.alive = self.now;
-        if role == SessionRole::Record && !rtcp {
+        if role == SessionRole::Record && (!rtcp || !is_rtcp(data)) {
             self.media = Some(self.now);
         }
         Step::Interleaved {
@@ -223,11 +246,51 @@ impl ServerConnection {
         }
     }
 
+    /// Nobody agreed on it. Before RECORD and for players that is of no consequence.
+    #[cold]
+    fn unknown_channel(&mut self, consumed: usize) -> Step<'static> {
+        if self.session() != Some((SessionRole::Record, true)) {
+            return Step::Handled { consumed };
+        }
+        self.unanswerable(Repair::UnknownChannel, consumed)
+    }
+
+    /// Blank lines, which RFC 2326, 4.1 wants to be passed over, or junk.
+    fn skipped(&mut self, consumed: usize) -> Step<'static> {
+        match self.parser.take_repairs().first() {
+            None => Step::Handled { consumed },
+            Some(junk) => self.unanswerable(junk, consumed),
+        }
+    }
+
+    fn unanswerable(&mut self, repair: Repair, consumed: usize) -> Step<'static> {
+        self.repairs.add(repair);
+        if self.config.strict {
+            let reason = CloseReason::Faulty(repair);
+            self.closed = Some(reason.clone());
+            return Step::Close { reason };
+        }
+        Step::Handled { consumed }
+    }
+
+    /// Counts a repair, or has the request in hand refused for it.
+    pub(super) fn repair(&mut self, repair: Repair) -> Result<(), Status> {
+        self.repairs.add(repair);
+        if self.config.strict {
+            self.fault = Some(repair);
+            return Err(Status::BAD_REQUEST);
+        }
+        Ok(())
+    }
+
     fn request(&mut self, consumed: usize, request: Request) -> Step<'static> {
         self.alive = self.now;
         self.had_request = true;
+        let repairs = self.parser.take_repairs();
+        let fault = repairs.first().filter(|_| self.config.strict);
+        self.repairs.merge(&repairs);
         if self.pending.is_none() {
-            return match self.process(request) {
+            return match self.process(&request, fault) {
                 Some(event) => Step::Event { consumed, event },
                 None => Step::Handled { consumed },
             };
@@ -241,7 +304,7 @@ impl ServerConnection {
                 reason: CloseReason::TooManyWaiting,
             };
         }
-        self.waiting.push_back(request);
+        self.waiting.push_back((request, fault));
         Step::Handled { consumed }
     }
 
@@ -292,13 +355,30 @@ impl ServerConnection {
 }
 
 impl ServerConnection {
-    fn process(&mut self, request: Request) -> Option<ServerEvent> {
-        match self.handle(&request) {
-            Ok(event) => event,
-            Err(status) => {
-                self.answer(&request, status);
-                None
+    fn process(&mut self, request: &Request, fault: Option<Repair>) -> Option<ServerEvent> {
+        let handled = match fault {
+            None => self.handle(request),
+            Some(fault) => {
+                self.fault = Some(fault);
+                Err(Status::BAD_REQUEST)
+            }
+        };
+        if !self.repairs.is_empty() {
+            let uri = RequestUri::parse(&request.uri, &self.authority);
+            self.faulty_path = uri.ok().map(|uri| uri.path().to_owned());
+        }
+        let status = match handled {
+            Ok(event) => return event,
+            Err(status) => status,
+        };
+        match self.fault.take() {
+            None => self.answer(request, status),
+            Some(fault) => {
+                let mut response = self.response(status, cseq(&request.headers));
+                response.reason = fault.fault().to_owned();
+                response.write(&mut self.output);
             }
         }
+        None
     }
 }

@@ -1,7 +1,9 @@
 use bytes::Bytes;
 use thiserror::Error;
 
-use crate::rtsp::{Credentials, ParseError, RequestUri, Status, TransportAnswer, TransportOffer};
+use crate::rtsp::{
+    Credentials, ParseError, Repair, RequestUri, Status, TransportAnswer, TransportOffer,
+};
 
 /// Names a request that waits for its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -232,4 +234,7 @@ pub enum CloseReason {
     /// More requests wait than allowed.
     #[error("too many requests wait for an answer")]
     TooManyWaiting,
+    /// What the peer sent could be repaired, but the server is strict.
+    #[error("the peer broke the rules: {}", .0.fault())]
+    Faulty(Repair),
 }

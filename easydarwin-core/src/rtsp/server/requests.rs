@@ -1,5 +1,5 @@
 use crate::rtsp::parser::cseq;
-use crate::rtsp::{Credentials, Method, Request, RequestUri, Status, Transport};
+use crate::rtsp::{Credentials, Method, Repair, Repairs, Request, RequestUri, Status, Transport};
 
 use super::range::{self, Pace};
 use super::respond::{Awaited, Pending};
@@ -14,6 +14,13 @@ type Handled = Result<Option<ServerEvent>, Status>;
 
 impl ServerConnection {
     pub(super) fn handle(&mut self, request: &Request) -> Handled {
+        let cseq_header = request.headers.get("CSeq").unwrap_or_default();
+        if cseq_header.is_empty() || !cseq_header.bytes().all(|b| b.is_ascii_digit()) {
+            self.repair(Repair::MissingCseq)?;
+        }
+        if request.uri != "*" && !request.uri.contains("://") {
+            self.repair(Repair::RelativeUri)?;
+        }
         if matches!(request.method, Method::Other(_) | Method::Redirect) {
             let mut response = self.response(Status::NOT_IMPLEMENTED, cseq(&request.headers));
             response.headers.push("Public", PUBLIC);
@@ -61,9 +68,19 @@ impl ServerConnection {
     }
 
     /// A session belongs to its connection; nobody else's is known here.
-    fn check_session_header(&self, request: &Request) -> Result<(), Status> {
+    fn check_session_header(&mut self, request: &Request) -> Result<(), Status> {
         let Some(value) = request.headers.get("Session") else {
-            return Ok(());
+            // ANNOUNCE makes a session here already, but that of RFC 2326 begins with SETUP.
+            let needed = matches!(
+                request.method,
+                Method::Setup | Method::Play | Method::Record | Method::Pause | Method::Teardown
+            );
+            return match &self.session {
+                Some(session) if needed && !session.tracks.is_empty() => {
+                    self.repair(Repair::MissingSession)
+                }
+                _ => Ok(()),
+            };
         };
         let id = value.split(';').next().unwrap_or_default().trim();
         match &self.session {
@@ -116,6 +133,9 @@ impl ServerConnection {
         if request.body.is_empty() {
             return Err(Status::BAD_REQUEST);
         }
+        if request.headers.get("Content-Type").is_none() {
+            self.repair(Repair::MissingContentType)?;
+        }
         let credentials = Credentials::from_request(&uri, &request.headers);
         let id = self.wait(request, Awaited::Announce(uri.clone()));
         Ok(Some(ServerEvent::Announce {
@@ -149,21 +169,32 @@ impl ServerConnection {
         if taken.len() >= self.config.max_tracks {
             return Err(Status::NOT_ENOUGH_BANDWIDTH);
         }
-        let mut asked = request
+        let mut repairs = Repairs::default();
+        let asked: Vec<Transport> = request
             .headers
             .all("Transport")
-            .flat_map(Transport::parse_list)
-            .peekable();
+            .flat_map(|value| Transport::parse_repaired(value, &mut repairs))
+            .collect();
         if request.headers.get("Transport").is_none() {
             return Err(Status::BAD_REQUEST);
         }
-        if asked.peek().is_some_and(|first| first.record) && role == SessionRole::Play {
+        if asked.first().is_some_and(|first| first.record) && role == SessionRole::Play {
             // To record, announce first.
             return Err(Status::WRONG_STATE);
         }
-        let offers = usable_offers(&asked.collect::<Vec<_>>(), taken);
+        let mut other_channels = false;
+        let offers = usable_offers(&asked, taken, &mut other_channels);
         if offers.is_empty() {
             return Err(Status::UNSUPPORTED_TRANSPORT);
+        }
+        if other_channels {
+            repairs.add(Repair::ChannelsReassigned);
+        }
+        if role == SessionRole::Record && !asked.iter().any(|transport| transport.record) {
+            repairs.add(Repair::TransportMode);
+        }
+        for (repair, _) in repairs.iter() {
+            self.repair(repair)?;
         }
         let credentials = Credentials::from_request(&uri, &request.headers);
         let id = self.wait(

@@ -82,7 +82,12 @@ impl Session {
 }
 
 /// What of the client's wishes can be had, given what the session already uses.
-pub(super) fn usable_offers(asked: &[Transport], taken: &[SessionTrack]) -> Vec<TransportOffer> {
+/// `others` is set when an offer gets other channels than it asked for.
+pub(super) fn usable_offers(
+    asked: &[Transport],
+    taken: &[SessionTrack],
+    others: &mut bool,
+) -> Vec<TransportOffer> {
     let tcp_only = taken
         .iter()
         .any(|t| matches!(t.transport, TransportAnswer::Tcp { .. }));
@@ -95,7 +100,9 @@ pub(super) fn usable_offers(asked: &[Transport], taken: &[SessionTrack]) -> Vec<
         .filter_map(|transport| {
             if transport.tcp {
                 let (rtp, rtcp) = free_channels(transport.interleaved, taken)?;
-                (!udp_only).then_some(TransportOffer::Tcp { rtp, rtcp })
+                let offer = (!udp_only).then_some(TransportOffer::Tcp { rtp, rtcp })?;
+                *others |= transport.interleaved.is_some_and(|c| c != (rtp, rtcp));
+                Some(offer)
             } else {
                 let (rtp, rtcp) = transport.client_port?;
                 (!tcp_only).then_some(TransportOffer::Udp { rtp, rtcp })

@@ -4,6 +4,7 @@
 mod player;
 mod rarely;
 mod recorder;
+mod repairs;
 mod replies;
 mod requests;
 
@@ -27,6 +28,7 @@ use self::requests::{Admission, Decision, Job};
 use super::limits::Admitted;
 use super::shared::{Shared, canonical};
 use super::wire::{self, Door, Opened, Readable, Wire};
+use crate::media::Repairs;
 use crate::relay::{EndReason, ReaderEnd, ReaderHandle};
 use crate::rtsp::auth::Via;
 use crate::rtsp::{CloseReason, RequestId, ServerConnection, Step};
@@ -99,6 +101,7 @@ pub(super) async fn serve(
         job: None,
         stopping: None,
         rarely: Rarely::new(),
+        repairs: Repairs::default(),
     };
     let end = match connection.take_input(&early, now) {
         Ok(()) => connection.run().await,
@@ -127,6 +130,8 @@ struct Connection {
     stopping: Option<Stopping>,
     cancelled: Pin<Box<WaitForCancellationFutureOwned>>,
     rarely: Rarely,
+    /// What was repaired since it began, or since the last session on it ended.
+    repairs: Repairs,
 }
 
 /// A reader that stops, and what for.
@@ -285,7 +290,10 @@ impl Connection {
         loop {
             let taken = match self.rtsp.next(rest, now) {
                 Step::NeedMore => break,
-                Step::Handled { consumed } => consumed,
+                Step::Handled { consumed } => {
+                    self.take_repairs();
+                    consumed
+                }
                 Step::Interleaved {
                     consumed,
                     track,
@@ -300,6 +308,7 @@ impl Connection {
                 }
                 Step::Event { consumed, event } => {
                     self.rarely.renew();
+                    self.take_repairs();
                     self.on_event(event, now);
                     consumed
                 }
@@ -408,6 +417,7 @@ impl Connection {
                 }
             }
             Media::Record(recorder) => {
+                self.repairs = Repairs::default();
                 let publisher = recorder.publisher();
                 tracing::info!(path = %publisher.stream().path(), peer = %self.peer,
                     generation = publisher.generation(), %reason, "publisher ended");
@@ -420,6 +430,7 @@ impl Connection {
     async fn finish(mut self, end: End) {
         tracing::debug!(peer = %self.peer, %end, "connection ends");
         self.job = None;
+        self.take_repairs();
         if let (End::Shutdown, Media::Play(player)) = (&end, &mut self.media) {
             // Its stream ends too: the reader sends what is left and its goodbyes.
             let ended = std::future::poll_fn(|cx| player.poll_ended(cx));

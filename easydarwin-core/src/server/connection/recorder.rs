@@ -4,7 +4,9 @@ use std::time::Instant;
 
 use futures::future::BoxFuture;
 
+use crate::media::Repairs;
 use crate::relay::{EndReason, Publisher, SocketId};
+use crate::rtp::is_rtcp;
 use crate::rtsp::{TransportAnswer, TransportOffer};
 use crate::server::udp::{Datagram, PortPool, UdpIngest};
 
@@ -36,6 +38,10 @@ impl Recorder {
 
     pub(super) fn only_track(&self) -> Option<usize> {
         (self.publisher.offered_tracks() == 1).then_some(0)
+    }
+
+    pub(super) fn count_repairs(&mut self, repairs: &Repairs) {
+        self.publisher.count_repairs(repairs);
     }
 
     /// Takes the first offer that can be met.
@@ -94,7 +100,10 @@ impl Recorder {
         } = self;
         let mut any = false;
         udp.receive(now, |track, datagram| {
-            any |= matches!(datagram, Datagram::Rtp(_));
+            any |= match datagram {
+                Datagram::Rtp(_) => true,
+                Datagram::Rtcp(data) => !is_rtcp(data),
+            };
             if *recording {
                 push_datagram(publisher, track, &datagram, now);
             }

@@ -9,7 +9,8 @@ use futures::future::BoxFuture;
 use super::player::Player;
 use super::recorder::Recorder;
 use super::{Connection, End, Media, Stopping, replies};
-use crate::media::sdp;
+use crate::media::Repairs;
+use crate::media::sdp::{self, SdpError};
 use crate::registry::{AccessRequest, Action, Principal, StreamPath};
 use crate::relay::{Asked, EndReason, Stream};
 use crate::rtsp::{
@@ -302,9 +303,17 @@ impl Connection {
         sdp: &[u8],
         now: Instant,
     ) -> Reply {
-        let description = match sdp::parse(sdp) {
-            Ok(description) => description,
-            Err(error) => return replies::bad_sdp(&error),
+        let strict = self.shared.rtsp.strict;
+        let (description, repairs) = match sdp::read(sdp, strict) {
+            Ok(read) => read,
+            Err(error) => {
+                if let SdpError::Faulty { repair, .. } = error {
+                    let mut repairs = Repairs::default();
+                    repairs.add(repair);
+                    self.note_repairs(&repairs, path.as_str());
+                }
+                return replies::bad_sdp(&error);
+            }
         };
         let controls = description
             .tracks
@@ -317,9 +326,12 @@ impl Connection {
                 tracing::info!(%path, peer = %self.peer, %error, "publisher refused");
                 replies::not_published(&error)
             }
-            Ok(publisher) => {
+            Ok(mut publisher) => {
                 tracing::info!(%path, peer = %self.peer, generation = publisher.generation(), "publisher came");
+                publisher.watch_faults(self.peer.to_string(), strict);
+                publisher.count_repairs(&self.repairs);
                 self.media = Media::Record(Recorder::new(publisher, self.peer, now));
+                self.note_repairs(&repairs, path.as_str());
                 Reply::Announce { controls }
             }
         }

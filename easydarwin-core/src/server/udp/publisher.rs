@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::UdpPair;
-use crate::rtp::{ReorderBuffer, ReorderConfig, RtpPacket};
+use crate::rtp::{ReorderBuffer, ReorderConfig, RtpPacket, is_rtcp};
 
 /// A publisher is told every so often how its packets arrive.
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);
@@ -34,9 +34,9 @@ struct UdpTrack {
 /// What came by datagram, in the order in which it has to be taken.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Datagram<'a> {
-    /// An RTP packet, in order.
+    /// An RTP packet, in order, or RTCP that came on its port.
     Rtp(&'a [u8]),
-    /// An RTCP compound.
+    /// An RTCP compound, or whatever came on its port.
     Rtcp(&'a [u8]),
 }
 
@@ -89,10 +89,18 @@ impl UdpIngest {
                     return;
                 }
                 let Ok(packet) = RtpPacket::parse(data) else {
+                    if is_rtcp(data) {
+                        take(*track, Datagram::Rtp(data));
+                    }
                     return;
                 };
                 // Nearly all come in order: they are never copied nor held.
                 if reorder.pass(packet.sequence()) {
+                    take(*track, Datagram::Rtp(data));
+                    return;
+                }
+                // It has no place in the order; the relay tells it apart.
+                if is_rtcp(data) {
                     take(*track, Datagram::Rtp(data));
                     return;
                 }
@@ -101,7 +109,9 @@ impl UdpIngest {
             });
             pair.rtcp.receive(|from, data| {
                 if from.ip().to_canonical() == *peer {
-                    *rtcp_to = SocketAddr::new(*peer, from.port());
+                    if is_rtcp(data) {
+                        *rtcp_to = SocketAddr::new(*peer, from.port());
+                    }
                     take(*track, Datagram::Rtcp(data));
                 }
             });

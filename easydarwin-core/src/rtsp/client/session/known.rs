@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::ClientSession;
-use crate::rtsp::KeepAlive;
+use crate::rtsp::{KeepAlive, Repairs};
 
 impl ClientSession {
     /// Begins with another way of keeping the session alive than GET_PARAMETER: the one that this
@@ -51,6 +51,11 @@ impl ClientSession {
     /// What relative controls belong to.
     pub fn base_url(&self) -> &str {
         &self.base
+    }
+
+    /// What the server's answers needed to be understood.
+    pub fn repairs(&self) -> &Repairs {
+        &self.repairs
     }
 
     /// The `Server` header of the last answer that had one.

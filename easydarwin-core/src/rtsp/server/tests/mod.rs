@@ -5,6 +5,7 @@ mod limits;
 mod players;
 mod publishers;
 mod states;
+mod strict;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
