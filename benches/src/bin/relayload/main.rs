@@ -283,8 +283,10 @@ fn ceiling(from: usize, step: usize, seconds: u64) -> Result<(), Box<dyn Error>>
         println!("{name}: {best} readers");
         found.push(best as f64);
     }
-    if let [null, ours] = found[..] {
-        println!("ratio {:.2}", ours / null);
+    match found[..] {
+        [0.0, _] => return Err("the null relay fails with the first number: lower --from".into()),
+        [null, ours] => println!("ratio {:.2}", ours / null),
+        _ => {}
     }
     Ok(())
 }
