@@ -222,10 +222,7 @@ impl Node {
             strict,
             ..rtsp::ServerConfig::default()
         };
-        let pull = PullConfig {
-            strict,
-            ..PullConfig::default()
-        };
+        let (pull, forward) = links_of(&settings, strict)?;
         let tls = tls_of(&settings)?;
         let mut builder = MediaServer::builder()
             .rtsp(settings.rtsp.unwrap_or(everywhere(DEFAULT_RTSP_PORT)))
@@ -235,6 +232,7 @@ impl Node {
             .relay(settings.relay())
             .rtsp_config(rtsp)
             .pull(pull)
+            .forward(forward)
             .auth(auth)
             .authorizer(authorizer);
         if let Some(tls) = tls {
@@ -242,12 +240,6 @@ impl Node {
                 Some(address) => builder.rtsps(address, tls),
                 None => builder.tls(tls),
             };
-        }
-        if let Some(trust) = trust_of(&settings)? {
-            let (mut pull, mut forward) = (PullConfig::default(), ForwardConfig::default());
-            pull.tls = Some(trust.clone());
-            forward.tls = Some(trust);
-            builder = builder.pull(pull).forward(forward);
         }
         if let Some(range) = &settings.udp_ports {
             builder = builder.udp_ports(range.0.clone());
@@ -299,6 +291,21 @@ fn tls_of(settings: &Settings) -> Result<Option<TlsConfig>, RunError> {
         (None, None, None) => Ok(None),
         _ => Err(RunError::TlsPair),
     }
+}
+
+/// What holds for all sources and for all forwards.
+fn links_of(settings: &Settings, strict: bool) -> Result<(PullConfig, ForwardConfig), RunError> {
+    let trust = trust_of(settings)?;
+    let pull = PullConfig {
+        strict,
+        tls: trust.clone(),
+        ..PullConfig::default()
+    };
+    let forward = ForwardConfig {
+        tls: trust,
+        ..ForwardConfig::default()
+    };
+    Ok((pull, forward))
 }
 
 /// Whom sources and forwards over TLS are believed by, if not the public authorities.
@@ -365,4 +372,26 @@ fn local_authorizer(key: Option<&str>) -> Result<TokenAuthorizer, RunError> {
         Arc::new(GrantTable::new()),
         Arc::new(CmsClock::new()),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_setting_of_sources_does_not_undo_another() {
+        let settings = Settings {
+            tls_pin: Some(vec!["ab".repeat(32).parse().unwrap()]),
+            ..Settings::default()
+        };
+        let (pull, forward) = links_of(&settings, true).unwrap();
+        assert!(pull.strict && pull.tls.is_some() && forward.tls.is_some());
+        let (pull, forward) = links_of(&Settings::default(), false).unwrap();
+        assert!(!pull.strict && pull.tls.is_none() && forward.tls.is_none());
+        let both = Settings {
+            tls_ca: Some("ca.pem".into()),
+            ..settings
+        };
+        assert!(matches!(links_of(&both, false), Err(RunError::TlsTrust)));
+    }
 }
