@@ -1,8 +1,11 @@
 //! HTTP for browsers and other clients: the page, snapshots, REST.
 
 mod page;
+mod reply;
 mod rewind;
 mod routes;
+mod sse;
+mod v2;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

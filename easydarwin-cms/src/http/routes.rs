@@ -3,21 +3,19 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use easydarwin_core::protocol::{Envelope, ErrorNum, MessageType, RegisterAck, StreamRef};
 use easydarwin_core::registry::TokenAction;
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, StatusCode};
 
-use super::page;
-use crate::access::{Access, ClientHeaders, access_of};
+use super::reply::{Reply, plain, text};
+use super::{page, v2};
+use crate::access::{ClientHeaders, access_of};
 use crate::api::{self, Answer, Caller};
 use crate::conn::SERVER;
 use crate::state::State;
-
-type Reply = Response<Full<Bytes>>;
 
 pub(super) async fn route(
     state: &Arc<State>,
@@ -39,16 +37,17 @@ pub(super) async fn route(
         host: headers.host.clone(),
         access: access_of(&state.config, &state.secrets.api_key, peer.ip(), &headers),
     };
-    let path = request.uri().path();
+    let path = request.uri().path().to_owned();
+    let path = path.as_str();
     let mut reply = if let Some(rest) = path.strip_prefix("/snap/") {
         snapshot(state, rest)
-    } else if path == "/api/v2/devices" {
-        devices(state, &caller).await
+    } else if let Some(rest) = path.strip_prefix("/api/v2/") {
+        v2::route(state, &caller, rest, request).await
     } else if path.to_ascii_lowercase().starts_with("/api/") {
         let target = request.uri().path_and_query().map_or(path, |p| p.as_str());
         in_http(&api::rest(state, &caller, target).await, &headers)
     } else if path == "/healthz" {
-        text(StatusCode::OK, "text/plain; charset=utf-8", "ok\n")
+        plain(StatusCode::OK, "ok\n")
     } else if request.method() == Method::POST && path == "/" {
         json(state, &caller, &headers, request.into_body()).await
     } else if let Some((kind, content)) = page::file(path) {
@@ -59,9 +58,8 @@ pub(super) async fn route(
             .insert(header::CONTENT_SECURITY_POLICY, policy);
         reply
     } else {
-        text(
+        plain(
             StatusCode::NOT_FOUND,
-            "text/plain; charset=utf-8",
             "nothing here; the page is at /, the interface below /api/v1/\n",
         )
     };
@@ -71,15 +69,6 @@ pub(super) async fn route(
         header::X_CONTENT_TYPE_OPTIONS,
         HeaderValue::from_static("nosniff"),
     );
-    reply
-}
-
-fn text(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Reply {
-    let mut reply = Response::new(Full::new(body.into()));
-    *reply.status_mut() = status;
-    let headers = reply.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     reply
 }
 
@@ -150,42 +139,15 @@ fn exception(status: StatusCode, headers: &ClientHeaders, reason: &str) -> Reply
     )
 }
 
-/// Everything that the page shows.
-async fn devices(state: &Arc<State>, caller: &Caller) -> Reply {
-    if caller.access < Access::Read {
-        return text(
-            StatusCode::UNAUTHORIZED,
-            "application/json",
-            r#"{"error":"an API key is needed"}"#,
-        );
-    }
-    match api::overview(state).await {
-        Ok(value) => text(StatusCode::OK, "application/json", value.to_string()),
-        Err(error) => {
-            tracing::error!(%error, "the list of devices failed");
-            text(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "application/json",
-                r#"{"error":"the device store failed"}"#,
-            )
-        }
-    }
-}
-
 /// `<token>/<serial>_<channel>_<time>.jpg`. The token is the right.
 fn snapshot(state: &State, rest: &str) -> Reply {
-    let plain = "text/plain; charset=utf-8";
     let token = rest.split('/').next().unwrap_or_default();
     let claims = match state.verifier.verify(token, state.now()) {
         Ok(claims) if claims.action == TokenAction::Snapshot => claims,
         Ok(_) => {
-            return text(
-                StatusCode::FORBIDDEN,
-                plain,
-                "this token opens no snapshot\n",
-            );
+            return plain(StatusCode::FORBIDDEN, "this token opens no snapshot\n");
         }
-        Err(error) => return text(StatusCode::UNAUTHORIZED, plain, format!("{error}\n")),
+        Err(error) => return plain(StatusCode::UNAUTHORIZED, format!("{error}\n")),
     };
     let picture = claims
         .path
@@ -193,6 +155,6 @@ fn snapshot(state: &State, rest: &str) -> Reply {
         .and_then(|(serial, channel)| state.snapshots.get(&StreamRef::new(serial, channel)));
     match picture {
         Some(picture) => text(StatusCode::OK, "image/jpeg", picture.jpeg),
-        None => text(StatusCode::NOT_FOUND, plain, "there is no snapshot\n"),
+        None => plain(StatusCode::NOT_FOUND, "there is no snapshot\n"),
     }
 }
