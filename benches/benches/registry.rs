@@ -8,8 +8,9 @@ use std::sync::Arc;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use easydarwin_core::protocol::login::DeviceKey;
 use easydarwin_core::registry::{
-    Claims, Device, DeviceQuery, DeviceSort, DeviceStore, Lease, MemoryDeviceStore, MemoryPresence,
-    Presence, PresenceTiming, StreamPath, TokenAction, TokenSigner, TokenVerifier, UnixMillis,
+    Author, Claims, DevicePatch, DeviceQuery, DeviceSort, DeviceStore, Lease, MemoryPresence,
+    MemoryStore, Presence, PresenceTiming, StreamPath, TokenAction, TokenSigner, TokenVerifier,
+    UnixMillis,
 };
 
 const DEVICES: u64 = 10_000;
@@ -74,13 +75,15 @@ fn presence(c: &mut Criterion) {
 
 fn store(c: &mut Criterion) {
     let rt = runtime();
-    let store = Arc::new(MemoryDeviceStore::new());
+    let store = Arc::new(MemoryStore::new());
     rt.block_on(async {
         for n in 0..DEVICES {
-            let mut device = Device::new(serial(n), UnixMillis(n));
-            device.name = format!("Camera {}", n % 97);
-            device.app_type = "EasyCamera".into();
-            store.put(device).await.unwrap();
+            let patch = DevicePatch {
+                label: Some(format!("Camera {}", n % 97)),
+                ..DevicePatch::default()
+            };
+            let by = Author::system(UnixMillis(n));
+            store.patch(&serial(n), patch, &by).await.unwrap();
         }
     });
     let mut group = c.benchmark_group("device store of 10000");

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use easydarwin_core::protocol::{check_serial, login};
 use easydarwin_core::registry::{
-    Cidr, CmsClock, Credential, Device, DeviceStore, MemoryDeviceStore, MemoryNodeDirectory,
-    MemoryPresence, NodeDirectory, Presence, PresenceTiming, Secret, TokenSigner, TokenVerifier,
-    random_bytes,
+    AccountStore, Author, Cidr, CmsClock, Credential, DeviceChange, DevicePatch, DeviceStore,
+    MemoryNodeDirectory, MemoryPresence, MemoryStore, NodeDirectory, Presence, PresenceTiming,
+    Secret, TokenSigner, TokenVerifier, random_bytes,
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -31,6 +31,7 @@ pub struct CmsBuilder {
     config: CmsConfig,
     secrets: Option<Secrets>,
     devices: Option<Arc<dyn DeviceStore>>,
+    accounts: Option<Arc<dyn AccountStore>>,
     presence: Option<Arc<dyn Presence>>,
     directory: Option<Arc<dyn NodeDirectory>>,
 }
@@ -60,10 +61,25 @@ impl CmsBuilder {
         self
     }
 
-    /// Where devices and their secrets are kept; default: in memory.
+    /// Where devices, people and keys are kept, such as an `SqliteStore`; default: in memory.
+    #[must_use]
+    pub fn store<S: DeviceStore + AccountStore>(mut self, store: Arc<S>) -> Self {
+        self.devices = Some(store.clone());
+        self.accounts = Some(store);
+        self
+    }
+
+    /// Where devices and their secrets are kept, if somewhere else than people and keys.
     #[must_use]
     pub fn device_store(mut self, store: Arc<dyn DeviceStore>) -> Self {
         self.devices = Some(store);
+        self
+    }
+
+    /// Where people and keys are kept, if somewhere else than devices.
+    #[must_use]
+    pub fn account_store(mut self, store: Arc<dyn AccountStore>) -> Self {
+        self.accounts = Some(store);
         self
     }
 
@@ -96,9 +112,9 @@ impl CmsBuilder {
             Some(secrets) => secrets,
             None => Secrets::generate()?,
         };
-        let devices = self
-            .devices
-            .unwrap_or_else(|| Arc::new(MemoryDeviceStore::new()));
+        let memory = Arc::new(MemoryStore::new());
+        let devices = self.devices.unwrap_or_else(|| memory.clone());
+        let accounts = self.accounts.unwrap_or(memory);
         let epoch = devices.begin_epoch().await?;
         let presence = self.presence.unwrap_or_else(|| {
             let timing = PresenceTiming {
@@ -124,6 +140,7 @@ impl CmsBuilder {
             epoch,
             via: via.iter().map(|byte| format!("{byte:02x}")).collect(),
             devices,
+            accounts,
             presence,
             directory,
             signer,
@@ -163,6 +180,7 @@ impl Cms {
             config,
             secrets: None,
             devices: None,
+            accounts: None,
             presence: None,
             directory: None,
         }
@@ -283,12 +301,13 @@ impl CmsHandle {
 
     async fn provision(&self, serial: &str, id: &str, secret: Secret) -> Result<(), CmsError> {
         check_serial(serial).map_err(|_| CmsError::Serial(serial.to_owned()))?;
-        let (devices, now) = (&self.state.devices, self.state.now());
-        if devices.get(serial).await?.is_none() {
-            devices.put(Device::new(serial, now)).await?;
-        }
-        let credential = Credential::new(id, secret, now);
-        devices.put_credential(serial, credential).await?;
+        let by = Author::system(self.state.now());
+        let credential = Credential::new(id, secret, by.at);
+        let changes = vec![
+            DeviceChange::Patch(serial.to_owned(), DevicePatch::default()),
+            DeviceChange::PutCredential(serial.to_owned(), credential),
+        ];
+        self.state.devices.change(changes, &by).await?;
         Ok(())
     }
 
@@ -300,6 +319,11 @@ impl CmsHandle {
     /// The key that media nodes prove.
     pub fn join_key(&self) -> &str {
         &self.state.secrets.join_key
+    }
+
+    /// People, keys, groups and the audit.
+    pub fn accounts(&self) -> Arc<dyn AccountStore> {
+        self.state.accounts.clone()
     }
 
     /// Who is there.

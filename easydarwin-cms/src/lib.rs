@@ -42,8 +42,12 @@ mod error;
 mod http;
 mod nodes;
 mod state;
+#[cfg(feature = "sqlite")]
+mod store;
 mod streams;
 
 pub use builder::{Cms, CmsBuilder, CmsHandle};
 pub use config::{CmsConfig, LegacyClient, LegacyLevel, Policy, Secrets};
 pub use error::CmsError;
+#[cfg(feature = "sqlite")]
+pub use store::{SqliteStore, StoreCheck};

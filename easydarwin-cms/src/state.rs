@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use easydarwin_core::registry::{
-    CmsClock, DeviceStore, NodeDirectory, Presence, TokenSigner, TokenVerifier, UnixMillis,
+    AccountStore, CmsClock, DeviceStore, NodeDirectory, Presence, TokenSigner, TokenVerifier,
+    UnixMillis,
 };
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
@@ -26,6 +27,7 @@ pub(crate) struct State {
     /// 32 hex digits: `Via` of device-directed messages, and first half of connection ids.
     pub(crate) via: String,
     pub(crate) devices: Arc<dyn DeviceStore>,
+    pub(crate) accounts: Arc<dyn AccountStore>,
     pub(crate) presence: Arc<dyn Presence>,
     pub(crate) directory: Arc<dyn NodeDirectory>,
     pub(crate) signer: TokenSigner,

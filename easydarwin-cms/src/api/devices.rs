@@ -133,14 +133,14 @@ pub(crate) async fn overview(state: &Arc<State>) -> Result<Value, StoreError> {
     let mut devices = Vec::with_capacity(known.items.len());
     for device in known.items {
         let presence = state.presence.entry(&device.serial).await.ok().flatten();
-        let numbers: Vec<(u32, &str, bool)> = if device.channels.is_empty() {
-            vec![(1, device.name.as_str(), true)]
+        let numbers: Vec<(u32, &str, bool)> = if device.said.channels.is_empty() {
+            vec![(1, device.name(), true)]
         } else {
             let of = |c| -> (u32, &str, bool) {
                 let c: &easydarwin_core::registry::DeviceChannel = c;
                 (c.channel, c.name.as_str(), c.online)
             };
-            device.channels.iter().map(of).collect()
+            device.said.channels.iter().map(of).collect()
         };
         let channels: Vec<Value> = numbers
             .into_iter()
@@ -162,10 +162,13 @@ pub(crate) async fn overview(state: &Arc<State>) -> Result<Value, StoreError> {
             .collect();
         devices.push(json!({
             "serial": device.serial,
-            "name": device.name,
-            "tag": device.tag,
-            "kind": device.app_type,
-            "terminal": device.terminal_type,
+            "name": device.name(),
+            "tag": device.said.tag,
+            "tags": device.tags,
+            "group": device.group.as_str(),
+            "enabled": device.enabled,
+            "kind": device.said.app_type,
+            "terminal": device.said.terminal_type,
             "state": presence.as_ref().map_or("offline", |p| p.state.as_str()),
             "since": presence.as_ref().map(|p| p.since.0),
             "why": presence.as_ref().and_then(why),

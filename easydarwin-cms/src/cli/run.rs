@@ -2,12 +2,16 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
+use std::sync::Arc;
 
 use tracing_subscriber::EnvFilter;
 
 use super::devices_file::{self, Entry};
 use super::{Settings, secrets};
-use crate::{Cms, CmsError};
+use crate::{Cms, CmsError, SqliteStore};
+
+/// The store's file in the data directory.
+const DATABASE: &str = "cms.db";
 
 pub(super) fn run(config: Option<&Path>, flags: Settings) -> Result<(), CmsError> {
     let settings = match config {
@@ -52,10 +56,11 @@ async fn serve(settings: Settings) -> Result<(), CmsError> {
             tracing::warn!("the API key is new at each start and shown nowhere; give --data DIR");
         }
     }
-    let cms = Cms::builder(settings.to_config())
-        .secrets(secrets)
-        .build()
-        .await?;
+    let mut builder = Cms::builder(settings.to_config()).secrets(secrets);
+    if let Some(data) = &settings.data {
+        builder = builder.store(Arc::new(SqliteStore::open(&data.join(DATABASE))?));
+    }
+    let cms = builder.build().await?;
     for device in settings.device.iter().flatten() {
         cms.handle()
             .provision_key(&device.serial, &device.secret)

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use easydarwin_core::protocol::{ErrorNum, Ext, Extension, Register, RegisterAck, login};
 use easydarwin_core::registry::{
-    Credential, Device, DeviceChannel, PresenceError, Secret, StoreError, random_bytes,
+    Author, Credential, DeviceChange, DeviceChannel, DevicePatch, DeviceSaid, PresenceError,
+    Secret, StoreError, random_bytes,
 };
 use subtle::ConstantTimeEq as _;
 
@@ -100,7 +101,7 @@ async fn decide(
             KeyStep::Refused => None,
         }
     } else {
-        by_token(state, register, &credentials, known.is_some()).await?
+        by_token(state, link, register, &credentials, known.is_some()).await?
     };
     let Some(proven) = proven else {
         return Ok(refused(state, link, register, ErrorNum::UNAUTHORIZED));
@@ -108,7 +109,8 @@ async fn decide(
 
     let now = state.now();
     let info = DeviceInfo::of(register);
-    remember(state, serial, &info, known).await?;
+    let said = known.map(|device| device.said);
+    remember(state, serial, &info, said.as_ref()).await?;
     let acquired = state.presence.acquire(serial, now).await?;
     let token = match &proven {
         Proven::ByToken(digest) => Some(*digest),
@@ -202,6 +204,7 @@ fn by_key(
 
 async fn by_token(
     state: &State,
+    link: &Link,
     register: &Register,
     credentials: &[Credential],
     known: bool,
@@ -236,10 +239,13 @@ async fn by_token(
     if !adopt {
         return Ok(None);
     }
-    let now = state.now();
-    state.devices.put(Device::new(serial, now)).await?;
-    let credential = Credential::new("adopted", Secret::Token(digest), now);
-    state.devices.put_credential(serial, credential).await?;
+    let by = Author::new("policy:adopt", state.now()).from_address(link.peer.ip().to_string());
+    let credential = Credential::new("adopted", Secret::Token(digest), by.at);
+    let changes = vec![
+        DeviceChange::Patch(serial.to_owned(), DevicePatch::default()),
+        DeviceChange::PutCredential(serial.to_owned(), credential),
+    ];
+    state.devices.change(changes, &by).await?;
     tracing::info!(
         serial,
         "unknown device adopted with the token that it brought"
@@ -252,16 +258,14 @@ pub(crate) async fn remember(
     state: &State,
     serial: &str,
     info: &DeviceInfo,
-    known: Option<Device>,
+    known: Option<&DeviceSaid>,
 ) -> Result<(), StoreError> {
-    let mut device = known
-        .clone()
-        .unwrap_or_else(|| Device::new(serial, state.now()));
-    device.name.clone_from(&info.name);
-    device.tag.clone_from(&info.tag);
-    info.app_type.as_str().clone_into(&mut device.app_type);
-    device.terminal_type.clone_from(&info.terminal);
-    device.channels = info
+    let mut said = DeviceSaid::default();
+    said.name.clone_from(&info.name);
+    said.tag.clone_from(&info.tag);
+    info.app_type.as_str().clone_into(&mut said.app_type);
+    said.terminal_type.clone_from(&info.terminal);
+    said.channels = info
         .channels
         .iter()
         .map(|channel| DeviceChannel {
@@ -270,10 +274,12 @@ pub(crate) async fn remember(
             online: channel.online,
         })
         .collect();
-    if known.as_ref() == Some(&device) {
+    if known == Some(&said) {
         return Ok(());
     }
-    state.devices.put(device).await
+    let change = DeviceChange::Said(serial.to_owned(), said);
+    let by = Author::system(state.now());
+    state.devices.change(vec![change], &by).await.map(|_| ())
 }
 
 /// A register on a connection that holds a lease: the keep-alive. Returns the answer, and
@@ -302,8 +308,7 @@ pub(crate) async fn keep_alive(
     let info = DeviceInfo::of(register);
     if info != *session.info() {
         *session.info.write() = Arc::new(info.clone());
-        let known = state.devices.get(serial).await.ok().flatten();
-        if let Err(error) = remember(state, serial, &info, known).await {
+        if let Err(error) = remember(state, serial, &info, None).await {
             tracing::error!(serial, %error, "what the device says of itself could not be stored");
         }
     }

@@ -1,5 +1,5 @@
 //! Traits by which others plug in, with in-memory defaults: which devices there are
-//! ([`DeviceStore`]), which of them are present ([`Presence`]), which media nodes carry their
+//! ([`DeviceStore`]), who may do what with them ([`AccountStore`]), which of them are present ([`Presence`]), which media nodes carry their
 //! streams ([`NodeDirectory`]), who may publish and play ([`Authorizer`]).
 //!
 //! `DeviceStore` is durable and can be searched; `Presence` is hot and forgets. They are two
@@ -9,18 +9,24 @@
 //! simulations need no waiting.
 
 mod access;
+mod account;
 mod ask_once;
+mod audit;
 mod authorizer;
 mod cached;
 mod cidr;
 mod clock;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 mod device;
-mod device_memory;
 mod grants;
+mod group;
 mod node;
 mod path;
 mod presence;
 mod presence_memory;
+mod rights;
+mod store_memory;
 mod token;
 mod users;
 
@@ -28,16 +34,18 @@ pub use access::{
     Accepts, AccessRequest, Action, AllowAll, Authorizer, Credentials, Decision, Denied, DenyAll,
     Principal,
 };
+pub use account::{Account, AccountChange, AccountStore, ApiKey};
+pub use audit::{AuditEntry, Author};
 pub use authorizer::TokenAuthorizer;
 pub use cached::{CacheConfig, CachedAuthorizer};
 pub use cidr::{Cidr, CidrError};
 pub use clock::{CmsClock, UnixMillis};
 pub use device::{
-    Credential, Device, DeviceChannel, DeviceQuery, DeviceSort, DeviceStore, Page, Secret,
-    StoreError,
+    Changed, Credential, Device, DeviceChange, DeviceChannel, DevicePatch, DeviceQuery, DeviceSaid,
+    DeviceSort, DeviceStore, Page, Secret, Seen, StoreError,
 };
-pub use device_memory::MemoryDeviceStore;
 pub use grants::GrantTable;
+pub use group::{GroupPath, GroupPathError};
 pub use node::{
     MemoryNodeDirectory, NodeDirectory, NodeInfo, NodeLoad, NodeStatus, StreamLocation,
 };
@@ -46,6 +54,8 @@ pub use presence::{
     Acquired, Cause, Lease, Presence, PresenceEntry, PresenceError, PresenceState, Transition,
 };
 pub use presence_memory::{MemoryPresence, PresenceTiming};
+pub use rights::{Rights, Role, RoleError, RoleGrant, RoleGrantError};
+pub use store_memory::MemoryStore;
 pub use token::{
     Claims, PublicKey, TokenAction, TokenError, TokenSigner, TokenVerifier, random_bytes,
 };

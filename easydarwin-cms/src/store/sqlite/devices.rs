@@ -1,0 +1,466 @@
+//! Devices and their credentials.
+
+use async_trait::async_trait;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use easydarwin_core::registry::{
+    Author, Changed, Credential, Device, DeviceChange, DeviceQuery, DeviceSort, DeviceStore,
+    GroupPath, Page, Seen, StoreError, UnixMillis,
+};
+use rusqlite::{Connection, OptionalExtension as _, ToSql, params};
+
+use super::{SqliteStore, failed, rows};
+
+/// Most devices on one page.
+const MAX_PAGE: usize = 10_000;
+
+/// Longest list of groups, kinds or terminals in one query.
+const MAX_ALTERNATIVES: usize = 1000;
+
+#[async_trait]
+impl DeviceStore for SqliteStore {
+    async fn begin_epoch(&self) -> Result<u32, StoreError> {
+        // Never below the clock's seconds: a restored backup does not know of later starts.
+        let floor = u32::try_from(UnixMillis::system().seconds()).unwrap_or(0);
+        self.writer
+            .write(move |connection| {
+                let last: Option<u32> = connection
+                    .query_row("SELECT value FROM meta WHERE key = 'epoch'", [], |row| {
+                        row.get::<_, String>(0)
+                    })
+                    .optional()
+                    .map_err(failed)?
+                    .and_then(|text| text.parse().ok());
+                let next = last.map_or(floor, |last| last.saturating_add(1).max(floor));
+                connection
+                    .execute(
+                        "INSERT INTO meta VALUES ('epoch', ?1) \
+                         ON CONFLICT DO UPDATE SET value = excluded.value",
+                        [next.to_string()],
+                    )
+                    .map_err(failed)?;
+                Ok(next)
+            })
+            .await
+    }
+
+    async fn change(
+        &self,
+        changes: Vec<DeviceChange>,
+        by: &Author,
+    ) -> Result<Vec<Changed>, StoreError> {
+        let (by, limit) = (by.clone(), self.limit);
+        self.writer
+            .write(move |connection| {
+                let change = |change| apply(connection, change, limit, &by);
+                changes.into_iter().map(change).collect()
+            })
+            .await
+    }
+
+    async fn get(&self, serial: &str) -> Result<Option<Device>, StoreError> {
+        let serial = serial.to_owned();
+        self.readers
+            .read(move |connection| find(connection, &serial))
+            .await
+    }
+
+    async fn list(&self, query: &DeviceQuery) -> Result<Page<Device>, StoreError> {
+        let after = query.cursor.as_deref().map(decode_cursor).transpose()?;
+        let query = query.clone();
+        self.readers
+            .read(move |connection| list(connection, &query, after))
+            .await
+    }
+
+    async fn count(&self) -> Result<usize, StoreError> {
+        let count = |connection: &Connection| {
+            connection.query_row("SELECT count(*) FROM devices", [], |row| row.get(0))
+        };
+        Ok(rows::size(self.readers.read(count).await?))
+    }
+
+    async fn credentials(&self, serial: &str) -> Result<Vec<Credential>, StoreError> {
+        let serial = serial.to_owned();
+        self.readers
+            .read(move |connection| {
+                let mut found = connection.prepare_cached(
+                    "SELECT id, kind, secret, created, last_used, revoked \
+                     FROM credentials WHERE serial = ?1",
+                )?;
+                found.query_map([serial], rows::credential)?.collect()
+            })
+            .await
+    }
+
+    async fn seen(&self, seen: Vec<Seen>) -> Result<(), StoreError> {
+        self.writer
+            .write(move |connection| {
+                let mut update = connection
+                    .prepare_cached(
+                        "UPDATE devices SET last_seen = ?2, last_cause = ?3 WHERE serial = ?1",
+                    )
+                    .map_err(failed)?;
+                for seen in seen {
+                    update
+                        .execute(params![seen.serial, rows::to_sql(seen.at), seen.cause])
+                        .map_err(failed)?;
+                }
+                Ok(())
+            })
+            .await
+    }
+}
+
+pub(super) fn find(connection: &Connection, serial: &str) -> rusqlite::Result<Option<Device>> {
+    let sql = format!("SELECT {} FROM devices WHERE serial = ?1", rows::DEVICE);
+    connection
+        .prepare_cached(&sql)?
+        .query_row([serial], rows::device)
+        .optional()
+}
+
+/// Writes a device; what it does not know of is left as it is.
+fn put(connection: &Connection, device: &Device) -> rusqlite::Result<()> {
+    let columns = rows::columns(device);
+    let names: Vec<&str> = columns.iter().map(|(name, _)| *name).collect();
+    let marks = vec!["?"; names.len()].join(", ");
+    let updates: Vec<String> = names
+        .iter()
+        .map(|n| format!("{n} = excluded.{n}"))
+        .collect();
+    let sql = format!(
+        "INSERT INTO devices ({}) VALUES ({marks}) ON CONFLICT (serial) DO UPDATE SET {}",
+        names.join(", "),
+        updates.join(", ")
+    );
+    let values = rusqlite::params_from_iter(columns.iter().map(|(_, value)| value));
+    connection.prepare_cached(&sql)?.execute(values)?;
+    Ok(())
+}
+
+/// Makes a group and those that hold it.
+pub(super) fn add_group(connection: &Connection, group: &GroupPath) -> rusqlite::Result<()> {
+    let mut insert =
+        connection.prepare_cached("INSERT INTO groups VALUES (?1) ON CONFLICT DO NOTHING")?;
+    for group in group.with_parents() {
+        insert.execute([group.as_str()])?;
+    }
+    Ok(())
+}
+
+pub(super) fn note(
+    connection: &Connection,
+    by: &Author,
+    action: &str,
+    subject: &str,
+    detail: &str,
+) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO audit (at, author, origin, action, subject, detail) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?
+        .execute(params![
+            rows::to_sql(by.at),
+            by.name,
+            by.origin,
+            action,
+            subject,
+            detail
+        ])?;
+    Ok(())
+}
+
+fn apply(
+    connection: &Connection,
+    change: DeviceChange,
+    limit: usize,
+    by: &Author,
+) -> Result<Changed, StoreError> {
+    match change {
+        DeviceChange::Patch(serial, patch) => {
+            let change = |device: &mut Device| patch.apply(device);
+            let (changed, device) = upsert(connection, &serial, limit, by, change)?;
+            if changed != Changed::Same {
+                add_group(connection, &device.group).map_err(failed)?;
+                let detail = format!("{patch:?}");
+                note(connection, by, "device.put", &serial, &detail).map_err(failed)?;
+            }
+            Ok(changed)
+        }
+        DeviceChange::Said(serial, said) => {
+            let change = |device: &mut Device| {
+                let differs = device.said != said;
+                device.said = said;
+                differs
+            };
+            upsert(connection, &serial, limit, by, change).map(|(changed, _)| changed)
+        }
+        DeviceChange::Remove(serial) => {
+            let removed = connection
+                .execute("DELETE FROM devices WHERE serial = ?1", [&serial])
+                .map_err(failed)?;
+            if removed == 0 {
+                return Err(StoreError::NotFound(serial));
+            }
+            note(connection, by, "device.remove", &serial, "").map_err(failed)?;
+            Ok(Changed::Changed)
+        }
+        DeviceChange::PutCredential(serial, credential) => {
+            put_credential(connection, &serial, &credential, by)
+        }
+        DeviceChange::RevokeCredential(serial, id) => revoke(connection, &serial, &id, by),
+        _ => Err(StoreError::Backend("this change is not known".into())),
+    }
+}
+
+/// Reads a device, or makes one, changes it and writes it if that changed anything.
+fn upsert(
+    connection: &Connection,
+    serial: &str,
+    limit: usize,
+    by: &Author,
+    change: impl FnOnce(&mut Device) -> bool,
+) -> Result<(Changed, Device), StoreError> {
+    let found = find(connection, serial).map_err(failed)?;
+    let is_new = found.is_none();
+    let mut device = found.unwrap_or_else(|| Device::new(serial, by.at));
+    let differs = change(&mut device);
+    if is_new {
+        let count: i64 = connection
+            .prepare_cached("SELECT count(*) FROM devices")
+            .and_then(|mut count| count.query_row([], |row| row.get(0)))
+            .map_err(failed)?;
+        if rows::size(count) >= limit {
+            return Err(StoreError::Full { limit });
+        }
+    }
+    if is_new || differs {
+        put(connection, &device).map_err(failed)?;
+    }
+    let changed = match (is_new, differs) {
+        (true, _) => Changed::Added,
+        (false, true) => Changed::Changed,
+        (false, false) => Changed::Same,
+    };
+    Ok((changed, device))
+}
+
+fn stored(
+    connection: &Connection,
+    serial: &str,
+    id: &str,
+) -> Result<Option<Credential>, StoreError> {
+    connection
+        .prepare_cached(
+            "SELECT id, kind, secret, created, last_used, revoked \
+             FROM credentials WHERE serial = ?1 AND id = ?2",
+        )
+        .and_then(|mut found| found.query_row([serial, id], rows::credential).optional())
+        .map_err(failed)
+}
+
+fn put_credential(
+    connection: &Connection,
+    serial: &str,
+    credential: &Credential,
+    by: &Author,
+) -> Result<Changed, StoreError> {
+    let known: bool = connection
+        .query_row(
+            "SELECT EXISTS (SELECT 1 FROM devices WHERE serial = ?1)",
+            [serial],
+            |row| row.get(0),
+        )
+        .map_err(failed)?;
+    if !known {
+        return Err(StoreError::NotFound(serial.to_owned()));
+    }
+    let before = stored(connection, serial, &credential.id)?;
+    if before
+        .as_ref()
+        .is_some_and(|b| b.secret == credential.secret)
+    {
+        return Ok(Changed::Same);
+    }
+    let (kind, secret) = rows::secret_to_sql(&credential.secret)
+        .ok_or_else(|| StoreError::Backend("this kind of secret cannot be kept".into()))?;
+    connection
+        .prepare_cached(
+            "INSERT OR REPLACE INTO credentials \
+             (serial, id, kind, secret, created, last_used, revoked) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        )
+        .and_then(|mut insert| {
+            insert.execute(params![
+                serial,
+                credential.id,
+                kind,
+                secret,
+                rows::to_sql(credential.created),
+                credential.last_used.map(rows::to_sql),
+                credential.revoked.map(rows::to_sql),
+            ])
+        })
+        .map_err(failed)?;
+    note(connection, by, "credential.put", serial, &credential.id).map_err(failed)?;
+    Ok(match before {
+        Some(_) => Changed::Changed,
+        None => Changed::Added,
+    })
+}
+
+fn revoke(
+    connection: &Connection,
+    serial: &str,
+    id: &str,
+    by: &Author,
+) -> Result<Changed, StoreError> {
+    let Some(credential) = stored(connection, serial, id)? else {
+        return Err(StoreError::NotFound(format!("{serial} {id}")));
+    };
+    if credential.revoked.is_some() {
+        return Ok(Changed::Same);
+    }
+    connection
+        .execute(
+            "UPDATE credentials SET revoked = ?3 WHERE serial = ?1 AND id = ?2",
+            params![serial, id, rows::to_sql(by.at)],
+        )
+        .map_err(failed)?;
+    note(connection, by, "credential.revoke", serial, id).map_err(failed)?;
+    Ok(Changed::Changed)
+}
+
+/// A query that grows.
+#[derive(Default)]
+struct Where {
+    text: String,
+    values: Vec<Box<dyn ToSql>>,
+}
+
+impl Where {
+    fn and(&mut self, text: &str, values: impl IntoIterator<Item = String>) {
+        self.text.push_str(if self.text.is_empty() {
+            " WHERE "
+        } else {
+            " AND "
+        });
+        self.text.push_str(text);
+        self.values
+            .extend(values.into_iter().map(|v| Box::new(v) as Box<dyn ToSql>));
+    }
+
+    /// One of several; nothing at all fits an empty list.
+    fn any(&mut self, one: &str, of: impl IntoIterator<Item = Vec<String>>) {
+        let alternatives: Vec<Vec<String>> = of.into_iter().take(MAX_ALTERNATIVES).collect();
+        if alternatives.is_empty() {
+            return self.and("FALSE", []);
+        }
+        let text = vec![one; alternatives.len()].join(" OR ");
+        self.and(&format!("({text})"), alternatives.into_iter().flatten());
+    }
+}
+
+fn list(
+    connection: &Connection,
+    query: &DeviceQuery,
+    after: Option<(String, String)>,
+) -> rusqlite::Result<Page<Device>> {
+    let mut filter = Where::default();
+    if let Some(text) = &query.text {
+        filter.and("instr(search, ?) > 0", [text.to_lowercase()]);
+    }
+    for (column, wanted) in [
+        ("lower(app_type) = ?", &query.app_types),
+        ("lower(terminal_type) = ?", &query.terminal_types),
+    ] {
+        if !wanted.is_empty() {
+            filter.any(column, wanted.iter().map(|w| vec![w.to_ascii_lowercase()]));
+        }
+    }
+    if let Some(tag) = &query.tag {
+        filter.and(
+            "(tag = ? OR EXISTS (SELECT 1 FROM json_each(tags) WHERE value = ?))",
+            [tag.clone(), tag.clone()],
+        );
+    }
+    if let Some(groups) = &query.groups
+        && !groups.iter().any(GroupPath::is_root)
+    {
+        // What is below `a/b` begins with `a/b/`; `0` is the character after `/`.
+        filter.any(
+            "(group_path = ? OR (group_path > ? AND group_path < ?))",
+            groups
+                .iter()
+                .map(|g| vec![g.to_string(), format!("{g}/"), format!("{g}0")]),
+        );
+    }
+    let key = match query.sort {
+        DeviceSort::Serial => "''",
+        DeviceSort::Name => "name_key",
+        // As text of equal length, like every key.
+        _ => "printf('%020d', created)",
+    };
+    let column = match query.sort {
+        DeviceSort::Serial => "serial",
+        DeviceSort::Name => "name_key",
+        _ => "created",
+    };
+    let (beyond, order) = if query.descending {
+        ("<", "DESC")
+    } else {
+        (">", "ASC")
+    };
+    if let Some((key_, serial)) = after {
+        match query.sort {
+            DeviceSort::Serial => filter.and(&format!("serial {beyond} ?"), [serial]),
+            DeviceSort::Name => {
+                filter.and(
+                    &format!("(name_key, serial) {beyond} (?, ?)"),
+                    [key_, serial],
+                );
+            }
+            _ => {
+                let text = format!("(created, serial) {beyond} (CAST(? AS INTEGER), ?)");
+                filter.and(&text, [key_, serial]);
+            }
+        }
+    }
+    let limit = match query.limit {
+        0 => MAX_PAGE,
+        n => n.min(MAX_PAGE),
+    };
+    let sql = format!(
+        "SELECT {}, {key} FROM devices{} ORDER BY {column} {order}, serial {order} LIMIT {}",
+        rows::DEVICE,
+        filter.text,
+        limit + 1
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let values = rusqlite::params_from_iter(filter.values.iter());
+    let found = statement.query_map(values, |row| {
+        Ok((rows::device(row)?, row.get::<_, String>(13)?))
+    })?;
+    let mut found: Vec<(Device, String)> = found.collect::<Result<_, _>>()?;
+    let more = found.len() > limit;
+    found.truncate(limit);
+    let last = found.last().filter(|_| more);
+    let next = last.map(|(device, key)| encode_cursor(key, &device.serial));
+    let items = found.into_iter().map(|(device, _)| device).collect();
+    Ok(Page { items, next })
+}
+
+fn encode_cursor(key: &str, serial: &str) -> String {
+    URL_SAFE_NO_PAD.encode(format!("{serial}\n{key}"))
+}
+
+fn decode_cursor(cursor: &str) -> Result<(String, String), StoreError> {
+    let bytes = URL_SAFE_NO_PAD
+        .decode(cursor)
+        .map_err(|_| StoreError::Cursor)?;
+    let text = String::from_utf8(bytes).map_err(|_| StoreError::Cursor)?;
+    let (serial, key) = text.split_once('\n').ok_or(StoreError::Cursor)?;
+    Ok((key.to_owned(), serial.to_owned()))
+}
