@@ -88,6 +88,32 @@ pub(crate) fn access_of(
         .unwrap_or(Access::None)
 }
 
+/// What a request's key was worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum KeyBrought {
+    /// There was none, and nothing may be done without.
+    None,
+    /// There was none, and the request comes from a network that needs none.
+    NotNeeded,
+    Right,
+    Wrong,
+}
+
+/// For the count of wrong keys. A foreign page's request says nothing about its reader.
+pub(crate) fn key_brought(
+    config: &CmsConfig,
+    headers: &ClientHeaders,
+    access: Access,
+) -> KeyBrought {
+    match (headers.key(), access) {
+        (None, Access::None) => KeyBrought::None,
+        (None, _) => KeyBrought::NotNeeded,
+        (Some(_), Access::None) if is_foreign(config, headers) => KeyBrought::None,
+        (Some(_), Access::None) => KeyBrought::Wrong,
+        (Some(_), _) => KeyBrought::Right,
+    }
+}
+
 fn is_foreign(config: &CmsConfig, headers: &ClientHeaders) -> bool {
     let listed = |origin: &str| {
         config

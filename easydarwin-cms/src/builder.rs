@@ -16,6 +16,7 @@ use crate::config::{CmsConfig, LegacyClient, LegacyLevel, Policy, Secrets};
 use crate::conn::{accept_loop, bind};
 use crate::devices::{PendingDevices, Sessions, Snapshots, TalkLocks};
 use crate::error::CmsError;
+use crate::guard::Guard;
 use crate::nodes::{self, NodeLinks};
 use crate::state::{Links, State};
 use crate::streams::Operations;
@@ -152,6 +153,7 @@ impl CmsBuilder {
             nodes: NodeLinks::default(),
             operations: Operations::default(),
             links: Links::default(),
+            guard: Guard::new(&config),
             tasks: TaskTracker::new(),
             shutdown: CancellationToken::new(),
             config,
@@ -257,6 +259,7 @@ async fn sweep(state: Arc<State>) {
         state
             .links
             .close_if(|link| now.since(link.last_heard()) >= idle);
+        state.guard.sweep();
         nodes::sweep(&state).await;
         match state.presence.sweep(now).await {
             Ok(changed) => {

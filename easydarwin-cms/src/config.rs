@@ -103,7 +103,8 @@ pub struct CmsConfig {
     pub idle: Duration,
     /// A device whose connection ended has this long to come back.
     pub grace: Duration,
-    /// How long a refused register waits for its answer, so that guessing is slow.
+    /// How long a wrong secret waits for its answer, so that guessing is slow; up to five times as
+    /// long for those that follow from the same address, or for the same device.
     pub refusal_delay: Duration,
     /// How long a device may take to answer a push request.
     pub push_ack: Duration,
@@ -124,6 +125,8 @@ pub struct CmsConfig {
 
     /// Most connections of all kinds.
     pub max_connections: usize,
+    /// Most connections of one address (of IPv6, one /64) that have not proven who they are.
+    pub max_strangers: u32,
     /// Largest message of a device that has not registered, in bytes.
     pub max_body_stranger: usize,
     /// Largest message of a registered device, in bytes: a snapshot in base64.
@@ -162,6 +165,7 @@ impl CmsConfig {
             token_ttl: Duration::from_secs(60),
             long_token_ttl: Duration::from_secs(3600),
             max_connections: 30_000,
+            max_strangers: 256,
             max_body_stranger: 64 * 1024,
             max_body_device: 1_500_000,
             max_body_node: 8 * 1024 * 1024,

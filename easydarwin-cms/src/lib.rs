@@ -39,6 +39,7 @@ mod config;
 mod conn;
 mod devices;
 mod error;
+mod guard;
 mod http;
 mod nodes;
 mod state;

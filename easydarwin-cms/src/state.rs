@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use easydarwin_core::registry::{
     AccountStore, CmsClock, DeviceStore, NodeDirectory, Presence, TokenSigner, TokenVerifier,
@@ -15,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::{CmsConfig, Secrets};
 use crate::conn::Link;
 use crate::devices::{PendingDevices, Sessions, Snapshots, TalkLocks};
+use crate::guard::Guard;
 use crate::nodes::NodeLinks;
 use crate::streams::Operations;
 
@@ -39,6 +41,7 @@ pub(crate) struct State {
     pub(crate) nodes: NodeLinks,
     pub(crate) operations: Operations,
     pub(crate) links: Links,
+    pub(crate) guard: Guard,
     pub(crate) tasks: TaskTracker,
     pub(crate) shutdown: CancellationToken,
 }
@@ -59,6 +62,14 @@ impl State {
     /// The connection id that devices see: 32 hex digits.
     pub(crate) fn connection_id(&self, link: u64) -> String {
         format!("{}{link:016x}", self.via.get(..16).unwrap_or_default())
+    }
+
+    /// Waits before a refusal is answered. `false`: we shut down meanwhile.
+    pub(crate) async fn wait_to_refuse(&self, delay: Duration) -> bool {
+        tokio::select! {
+            () = tokio::time::sleep(delay) => true,
+            () = self.shutdown.cancelled() => false,
+        }
     }
 
     /// Runs something that outlives the connection that asked for it.

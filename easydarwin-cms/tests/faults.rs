@@ -10,7 +10,7 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::{TestCms, code};
+use common::{Peer, TestCms, code};
 use easydarwin_cms::Policy;
 use easydarwin_core::protocol::{AppType, MessageType, Register, TerminalType};
 use tokio::io::AsyncWriteExt as _;
@@ -170,17 +170,35 @@ async fn rest_calls_may_be_pipelined_and_mixed_with_json() {
 #[tokio::test]
 async fn a_thousand_silent_connections_disturb_nobody() {
     let cms = open().await;
+    cms.handle.provision_token("old", "123456").await.unwrap();
+    let home = "127.0.0.9".parse().unwrap();
+    let mut resident = Peer::connect_from(home, cms.addr).await;
+    assert_eq!(code(&resident.register("old", "123456").await), 200);
+    drop(resident);
     let mut silent = Vec::new();
     for n in 0..1000 {
-        let mut peer = cms.connect().await;
+        // From addresses of its own, from one, and from one where a device lives.
+        let from = match n % 4 {
+            0 => [127, 0, 1, u8::try_from(n / 4).unwrap()].into(),
+            1 => home,
+            _ => [127, 0, 0, 8].into(),
+        };
+        let mut peer = Peer::connect_from(from, cms.addr).await;
         if n % 2 == 0 {
-            peer.send(b"POST / HTTP/1.1\r\nContent-Le").await;
+            // Of one address so many are taken, others are closed at once.
+            let _ = peer
+                .stream
+                .write_all(b"POST / HTTP/1.1\r\nContent-Le")
+                .await;
         }
         silent.push(peer);
     }
+    silent[999].closed().await;
     let started = Instant::now();
     let mut camera = cms.connect().await;
     assert_eq!(code(&camera.register("cam", "").await), 200);
+    let mut resident = Peer::connect_from(home, cms.addr).await;
+    assert_eq!(code(&resident.register("old", "123456").await), 200);
     assert_eq!(code(&cms.api("getdevicelist").await), 200);
     assert!(started.elapsed() < Duration::from_secs(2));
     // They are closed at the shutdown, which takes no longer for them.

@@ -9,7 +9,7 @@ use easydarwin_core::registry::Cause;
 
 use super::link::{Link, LinkClosed, SERVER};
 use super::protocol_loop::{Ended, Handled, Incoming, with_status};
-use crate::access::{Access, ClientHeaders, access_of};
+use crate::access::{Access, ClientHeaders, KeyBrought, access_of, key_brought};
 use crate::api::{self, Caller};
 use crate::devices::{self, Challenge, Registration, Session, store_snapshot};
 use crate::nodes::{self, NodeConn};
@@ -21,7 +21,6 @@ pub(super) struct ConnState {
     session: Option<Arc<Session>>,
     challenge: Option<Challenge>,
     node: NodeConn,
-    refusals: u32,
 }
 
 impl ConnState {
@@ -31,7 +30,6 @@ impl ConnState {
             session: None,
             challenge: None,
             node: NodeConn::default(),
-            refusals: 0,
         }
     }
 
@@ -95,7 +93,7 @@ async fn rest(
     target: String,
     headers: &ClientHeaders,
 ) -> Handled {
-    let caller = caller(state, conn, headers);
+    let caller = caller(state, conn, headers).await;
     let link = conn.link.clone();
     if conn.session.is_none() {
         let answer = api::rest(state, &caller, &target).await;
@@ -122,18 +120,25 @@ fn in_http(answer: &api::Answer, headers: &ClientHeaders) -> Vec<u8> {
     .into_bytes()
 }
 
-fn caller(state: &State, conn: &ConnState, headers: &ClientHeaders) -> Caller {
+/// Who asks. A wrong key waits here.
+async fn caller(state: &State, conn: &ConnState, headers: &ClientHeaders) -> Caller {
+    let (link, peer) = (&conn.link, conn.link.peer.ip());
+    let access = access_of(&state.config, &state.secrets.api_key, peer, headers);
+    match key_brought(&state.config, headers, access) {
+        KeyBrought::Right => link.visit.proven(),
+        KeyBrought::NotNeeded => link.visit.trusted(),
+        KeyBrought::None => {}
+        KeyBrought::Wrong => {
+            let wrong = state.guard.attempts.failed(peer);
+            state.wait_to_refuse(wrong.delay).await;
+        }
+    }
     Caller {
-        connection: conn.link.id,
-        peer: conn.link.peer,
-        local: conn.link.local,
+        connection: link.id,
+        peer: link.peer,
+        local: link.local,
         host: headers.host.clone(),
-        access: access_of(
-            &state.config,
-            &state.secrets.api_key,
-            conn.link.peer.ip(),
-            headers,
-        ),
+        access,
     }
 }
 
@@ -182,7 +187,8 @@ async fn json(
         MessageType::DeviceListReq
         | MessageType::DeviceInfoReq
         | MessageType::TalkbackControlReq => {
-            let answer = api::json(state, &caller(state, conn, headers), kind, &message).await;
+            let caller = caller(state, conn, headers).await;
+            let answer = api::json(state, &caller, kind, &message).await;
             conn.link.answer(&answer.to_response(SERVER)).await
         }
         _ => unknown(conn, &message).await,
@@ -247,11 +253,17 @@ async fn register(state: &Arc<State>, conn: &mut ConnState, message: &Envelope) 
             conn.link.send(&ack.to_envelope(&cseq))
         }
         Registration::Refused(ack) => {
-            conn.refusals = conn.refusals.saturating_add(1);
-            let delay = state.config.refusal_delay * conn.refusals.min(5);
-            tokio::select! {
-                () = tokio::time::sleep(delay) => {}
-                () = state.shutdown.cancelled() => return Err(LinkClosed),
+            // Only a wrong secret is an attempt: not a device that is switched off, nor one that
+            // our store failed.
+            let delay = if ack.error == ErrorNum::UNAUTHORIZED {
+                let peer = conn.link.peer.ip();
+                let wrong = state.guard.attempts.failed_for(peer, &register.serial);
+                wrong.delay
+            } else {
+                state.config.refusal_delay
+            };
+            if !state.wait_to_refuse(delay).await {
+                return Err(LinkClosed);
             }
             conn.link.send(&ack.to_envelope(&cseq))
         }
@@ -265,8 +277,8 @@ async fn free_stream(
     message: &Envelope,
     headers: &ClientHeaders,
 ) -> Handled {
-    let trusted =
-        conn.node.joined().is_some() || caller(state, conn, headers).access == Access::Control;
+    let trusted = conn.node.joined().is_some()
+        || caller(state, conn, headers).await.access == Access::Control;
     let answer = if trusted {
         api::free_stream(state, message).await
     } else {

@@ -10,6 +10,8 @@ use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
+use crate::guard::Visit;
+
 /// What we are called in `Server:`.
 pub(crate) const SERVER: &str = concat!("EasyDarwin-CMS/", env!("CARGO_PKG_VERSION"));
 
@@ -30,6 +32,7 @@ pub(crate) struct Link {
     pub(crate) local: SocketAddr,
     pub(crate) stream: TcpStream,
     pub(crate) wake: Notify,
+    pub(crate) visit: Visit,
     out: Mutex<Out>,
     closing: AtomicBool,
     heard: AtomicU64,
@@ -48,6 +51,7 @@ impl Link {
         stream: TcpStream,
         peer: SocketAddr,
         local: SocketAddr,
+        visit: Visit,
         now: UnixMillis,
     ) -> Self {
         Self {
@@ -56,6 +60,7 @@ impl Link {
             local,
             stream,
             wake: Notify::new(),
+            visit,
             out: Mutex::default(),
             closing: AtomicBool::new(false),
             heard: AtomicU64::new(now.0),

@@ -11,6 +11,7 @@ use super::link::Link;
 use super::protocol_loop;
 use super::sniff::{Owner, owner_of};
 use crate::error::CmsError;
+use crate::guard::Visit;
 use crate::http;
 use crate::state::State;
 
@@ -59,9 +60,16 @@ pub(crate) async fn accept_loop(state: Arc<State>, listener: TcpListener) {
             tracing::warn!(%peer, "connection refused: the limit of connections is reached");
             continue;
         };
+        let visit = match state.guard.enter(peer.ip()) {
+            Ok(visit) => visit,
+            Err(why) => {
+                tracing::debug!(%peer, %why, "connection refused");
+                continue;
+            }
+        };
         let state = state.clone();
         state.clone().tasks.spawn(async move {
-            serve(state, stream, peer).await;
+            serve(state, stream, peer, visit).await;
             drop(permit);
         });
     }
@@ -82,7 +90,7 @@ impl Drop for Permit {
     }
 }
 
-async fn serve(state: Arc<State>, stream: TcpStream, peer: SocketAddr) {
+async fn serve(state: Arc<State>, stream: TcpStream, peer: SocketAddr, visit: Visit) {
     let Ok(local) = stream.local_addr() else {
         return;
     };
@@ -98,13 +106,13 @@ async fn serve(state: Arc<State>, stream: TcpStream, peer: SocketAddr) {
     match owner {
         Owner::Protocol => {
             let id = state.links.next_id();
-            let link = Arc::new(Link::new(id, stream, peer, local, state.now()));
+            let link = Arc::new(Link::new(id, stream, peer, local, visit, state.now()));
             state.links.insert(link.clone());
             protocol_loop::run(&state, link, bytes).await;
             state.links.remove(id);
         }
         // On the heap: it is many times what a device needs.
-        Owner::Http => Box::pin(http::serve(state, stream, bytes, peer, local)).await,
+        Owner::Http => Box::pin(http::serve(state, stream, bytes, peer, local, visit)).await,
         Owner::Tls | Owner::Unknown => {
             tracing::debug!(%peer, "no TLS on this port");
         }

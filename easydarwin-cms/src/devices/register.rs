@@ -107,6 +107,11 @@ async fn decide(
         return Ok(refused(state, link, register, ErrorNum::UNAUTHORIZED));
     };
 
+    match &proven {
+        Proven::NotAsked { .. } => link.visit.trusted(),
+        Proven::ByKey { .. } | Proven::ByToken(_) => link.visit.proven(),
+    }
+
     let now = state.now();
     let info = DeviceInfo::of(register);
     let said = known.map(|device| device.said);

@@ -15,6 +15,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 
+use crate::guard::Visit;
 use crate::state::State;
 use rewind::Rewind;
 
@@ -28,15 +29,17 @@ pub(crate) async fn serve(
     first: Vec<u8>,
     peer: SocketAddr,
     local: SocketAddr,
+    visit: Visit,
 ) {
     let connection = state.links.next_id();
+    let visit = Arc::new(visit);
     let service = {
         let state = state.clone();
         service_fn(move |request| {
-            let state = state.clone();
+            let (state, visit) = (state.clone(), visit.clone());
             async move {
                 Ok::<_, std::convert::Infallible>(
-                    routes::route(&state, connection, peer, local, request).await,
+                    routes::route(&state, connection, &visit, peer, local, request).await,
                 )
             }
         })

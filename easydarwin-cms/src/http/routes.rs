@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use easydarwin_core::protocol::{Envelope, ErrorNum, MessageType, RegisterAck, StreamRef};
 use easydarwin_core::registry::TokenAction;
@@ -10,16 +11,18 @@ use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 
-use super::reply::{Reply, plain, text};
+use super::reply::{self, Reply, plain, text};
 use super::{page, v2};
-use crate::access::{ClientHeaders, access_of};
+use crate::access::{ClientHeaders, KeyBrought, access_of, key_brought};
 use crate::api::{self, Answer, Caller};
 use crate::conn::SERVER;
+use crate::guard::Visit;
 use crate::state::State;
 
 pub(super) async fn route(
     state: &Arc<State>,
     connection: u64,
+    visit: &Visit,
     peer: SocketAddr,
     local: SocketAddr,
     request: Request<Incoming>,
@@ -37,6 +40,18 @@ pub(super) async fn route(
         host: headers.host.clone(),
         access: access_of(&state.config, &state.secrets.api_key, peer.ip(), &headers),
     };
+    match key_brought(&state.config, &headers, caller.access) {
+        KeyBrought::Right => visit.proven(),
+        KeyBrought::NotNeeded => visit.trusted(),
+        KeyBrought::None => {}
+        KeyBrought::Wrong => {
+            let wrong = state.guard.attempts.failed(peer.ip());
+            if let Some(after) = wrong.retry_after {
+                return too_many(after);
+            }
+            state.wait_to_refuse(wrong.delay).await;
+        }
+    }
     let path = request.uri().path().to_owned();
     let path = path.as_str();
     let mut reply = if let Some(rest) = path.strip_prefix("/snap/") {
@@ -69,6 +84,15 @@ pub(super) async fn route(
         header::X_CONTENT_TYPE_OPTIONS,
         HeaderValue::from_static("nosniff"),
     );
+    reply
+}
+
+/// After too many wrong keys.
+fn too_many(after: Duration) -> Reply {
+    let reason = "too many wrong keys came from this address; a right one is taken at any time";
+    let mut reply = reply::error(StatusCode::TOO_MANY_REQUESTS, reason);
+    let seconds = HeaderValue::from(after.as_secs().max(1));
+    reply.headers_mut().insert(header::RETRY_AFTER, seconds);
     reply
 }
 

@@ -115,9 +115,13 @@ async fn join(
     });
     let Some(nonce) = proven else {
         tracing::warn!(node = %join.node, peer = %link.peer, "a media node with a wrong join key was refused");
-        tokio::time::sleep(state.config.refusal_delay).await;
+        let wrong = state.guard.attempts.failed(link.peer.ip());
+        if !state.wait_to_refuse(wrong.delay).await {
+            return Err(LinkClosed);
+        }
         return refuse(ErrorNum::UNAUTHORIZED);
     };
+    link.visit.proven();
     let info = NodeInfo {
         id: join.node.clone(),
         endpoints: join.endpoints,

@@ -127,6 +127,17 @@ impl Peer {
         }
     }
 
+    /// From this address: all of 127.0.0.0/8 are ours.
+    pub(crate) async fn connect_from(from: std::net::IpAddr, to: SocketAddr) -> Self {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind((from, 0).into()).unwrap();
+        Self {
+            stream: socket.connect(to).await.unwrap(),
+            decoder: FrameDecoder::default(),
+            buf: Vec::new(),
+        }
+    }
+
     pub(crate) async fn send(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).await.unwrap();
     }
