@@ -255,10 +255,9 @@ async fn sweep(state: Arc<State>) {
             () = state.shutdown.cancelled() => return,
         }
         let now = state.now();
-        let idle = state.config.idle;
         state
             .links
-            .close_if(|link| now.since(link.last_heard()) >= idle);
+            .close_if(|link| link.is_overdue(now, &state.config));
         state.guard.sweep();
         nodes::sweep(&state).await;
         match state.presence.sweep(now).await {

@@ -101,6 +101,11 @@ pub struct CmsConfig {
     pub keep_alive: Duration,
     /// A connection that says nothing for this long is closed.
     pub idle: Duration,
+    /// How long a new connection may take until its first message is whole, and a client of HTTP
+    /// until each head is.
+    pub first_message: Duration,
+    /// How long any later message may take from its first byte to its last.
+    pub whole_message: Duration,
     /// A device whose connection ended has this long to come back.
     pub grace: Duration,
     /// How long a wrong secret waits for its answer, so that guessing is slow; up to five times as
@@ -154,6 +159,8 @@ impl CmsConfig {
             legacy_publish: true,
             keep_alive: Duration::from_secs(30),
             idle: Duration::from_secs(90),
+            first_message: Duration::from_secs(20),
+            whole_message: Duration::from_secs(30),
             grace: Duration::from_secs(15),
             refusal_delay: Duration::from_secs(1),
             push_ack: Duration::from_secs(8),

@@ -78,7 +78,7 @@ impl State {
     }
 }
 
-/// Every connection in the device loop, for the sweep and the shutdown.
+/// Every connection that is new or in the device loop, for the sweep and the shutdown.
 #[derive(Debug, Default)]
 pub(crate) struct Links {
     next: AtomicU64,
@@ -91,15 +91,17 @@ impl Links {
         self.next.fetch_add(1, Ordering::Relaxed)
     }
 
-    pub(crate) fn insert(&self, link: Arc<Link>) {
-        self.table.lock().insert(link.id, link);
+    pub(crate) fn insert(&self, link: Link) -> Arc<Link> {
+        let link = Arc::new(link);
+        self.table.lock().insert(link.id, link.clone());
+        link
     }
 
     pub(crate) fn remove(&self, id: u64) {
         self.table.lock().remove(&id);
     }
 
-    /// Closes all that were silent for too long, or all.
+    /// Closes all that are overdue, or all.
     pub(crate) fn close_if(&self, too_old: impl Fn(&Link) -> bool) {
         for link in self.table.lock().values() {
             if too_old(link) {

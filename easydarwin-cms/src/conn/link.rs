@@ -10,6 +10,7 @@ use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
+use crate::config::CmsConfig;
 use crate::guard::Visit;
 
 /// What we are called in `Server:`.
@@ -35,7 +36,13 @@ pub(crate) struct Link {
     pub(crate) visit: Visit,
     out: Mutex<Out>,
     closing: AtomicBool,
+    /// Whether its first message has come.
+    greeted: AtomicBool,
+    /// When the last whole message came.
     heard: AtomicU64,
+    /// When the message began whose end is still awaited; 0: none. A new connection's first one
+    /// begins with the connection.
+    begun: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -63,16 +70,42 @@ impl Link {
             visit,
             out: Mutex::default(),
             closing: AtomicBool::new(false),
+            greeted: AtomicBool::new(false),
             heard: AtomicU64::new(now.0),
+            begun: AtomicU64::new(now.0),
         }
     }
 
-    pub(crate) fn heard_at(&self, now: UnixMillis) {
-        self.heard.store(now.0, Ordering::Relaxed);
+    /// What a connection is made of, when another loop goes on with it.
+    pub(super) fn into_parts(self) -> (TcpStream, Visit) {
+        (self.stream, self.visit)
     }
 
-    pub(crate) fn last_heard(&self) -> UnixMillis {
-        UnixMillis(self.heard.load(Ordering::Relaxed))
+    /// A whole message came; `more`: there are bytes of the next one.
+    pub(super) fn heard_at(&self, now: UnixMillis, more: bool) {
+        self.greeted.store(true, Ordering::Relaxed);
+        self.heard.store(now.0, Ordering::Relaxed);
+        self.begun
+            .store(if more { now.0 } else { 0 }, Ordering::Relaxed);
+    }
+
+    /// Bytes came that make no whole message yet.
+    pub(super) fn heard_part(&self, now: UnixMillis) {
+        let _ = self
+            .begun
+            .compare_exchange(0, now.0, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// Whether the peer has said nothing whole for longer than it may.
+    pub(crate) fn is_overdue(&self, now: UnixMillis, config: &CmsConfig) -> bool {
+        let since = |at: &AtomicU64| now.since(UnixMillis(at.load(Ordering::Relaxed)));
+        let longest = if self.greeted.load(Ordering::Relaxed) {
+            config.whole_message
+        } else {
+            config.first_message
+        };
+        let begun = self.begun.load(Ordering::Relaxed) != 0;
+        since(&self.heard) >= config.idle || (begun && since(&self.begun) >= longest)
     }
 
     pub(crate) fn close(&self) {

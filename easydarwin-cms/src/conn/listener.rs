@@ -96,36 +96,44 @@ async fn serve(state: Arc<State>, stream: TcpStream, peer: SocketAddr, visit: Vi
     };
     // Messages are small and answered one by one.
     let _ = stream.set_nodelay(true);
-    let first = tokio::select! {
-        first = tokio::time::timeout(state.config.idle, first_line(&stream)) => first,
-        () = state.shutdown.cancelled() => return,
-    };
-    let Ok(Some((owner, bytes))) = first else {
+    let id = state.links.next_id();
+    let link = Link::new(id, stream, peer, local, visit, state.now());
+    let link = state.links.insert(link);
+    // Whoever was entered after the shutdown has closed all is not closed by it.
+    if state.shutdown.is_cancelled() {
+        link.close();
+    }
+    let first = first_line(&link).await;
+    if let Some((Owner::Protocol, bytes)) = first {
+        protocol_loop::run(&state, link, bytes).await;
+        state.links.remove(id);
         return;
-    };
-    match owner {
-        Owner::Protocol => {
-            let id = state.links.next_id();
-            let link = Arc::new(Link::new(id, stream, peer, local, visit, state.now()));
-            state.links.insert(link.clone());
-            protocol_loop::run(&state, link, bytes).await;
-            state.links.remove(id);
+    }
+    state.links.remove(id);
+    match first {
+        Some((Owner::Http, bytes)) => {
+            let Some(link) = Arc::into_inner(link) else {
+                return;
+            };
+            let (stream, visit) = link.into_parts();
+            // On the heap: it is many times what a device needs.
+            Box::pin(http::serve(state, stream, bytes, peer, local, visit)).await;
         }
-        // On the heap: it is many times what a device needs.
-        Owner::Http => Box::pin(http::serve(state, stream, bytes, peer, local, visit)).await,
-        Owner::Tls | Owner::Unknown => {
-            tracing::debug!(%peer, "no TLS on this port");
-        }
+        Some(_) => tracing::debug!(%peer, "no TLS on this port"),
+        None => {}
     }
 }
 
-/// Reads until the first line is there. `None`: the peer is gone.
-async fn first_line(stream: &TcpStream) -> Option<(Owner, Vec<u8>)> {
+/// Reads until the first line is there. `None`: the peer is gone, or too slow.
+async fn first_line(link: &Link) -> Option<(Owner, Vec<u8>)> {
     let mut bytes = Vec::new();
-    loop {
-        stream.readable().await.ok()?;
+    while !link.is_closing() {
+        tokio::select! {
+            ready = link.stream.readable() => ready.ok()?,
+            () = link.wake.notified() => continue,
+        }
         let mut piece = [0; 2048];
-        let len = match stream.try_read(&mut piece) {
+        let len = match link.stream.try_read(&mut piece) {
             Ok(0) => return None,
             Ok(len) => len,
             Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => continue,
@@ -138,4 +146,5 @@ async fn first_line(stream: &TcpStream) -> Option<(Owner, Vec<u8>)> {
             owner => return Some((owner, bytes)),
         }
     }
+    None
 }

@@ -80,7 +80,7 @@ async fn serve(
             input.decoder.set_limits(limits(conn.max_body(state)));
             match input.take() {
                 Next::Message(message) => {
-                    link.heard_at(state.now());
+                    link.heard_at(state.now(), input.has_more());
                     if handle(state, conn, message).await.is_err() {
                         return Ended::ByUs;
                     }
@@ -104,11 +104,15 @@ async fn serve(
             return Ended::ByUs;
         }
         match next {
-            Next::Nothing => {}
+            Next::Nothing => {
+                if input.has_more() {
+                    link.heard_part(state.now());
+                }
+            }
             Next::End => return Ended::ByPeer,
             Next::Bad(error) => return refuse(link, error).await,
             Next::Message(message) => {
-                link.heard_at(state.now());
+                link.heard_at(state.now(), input.has_more());
                 if handle(state, conn, message).await.is_err() {
                     return Ended::ByUs;
                 }
@@ -136,6 +140,11 @@ fn interest(link: &Link) -> Interest {
 }
 
 impl Input {
+    /// Whether there are bytes of a message that is not whole.
+    fn has_more(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
     /// Reads once and takes the first message, if it is whole.
     fn read(&mut self, link: &Link) -> Next {
         SCRATCH_BUF.with_borrow_mut(|scratch| {

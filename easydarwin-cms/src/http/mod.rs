@@ -1,5 +1,6 @@
 //! HTTP for browsers and other clients: the page, snapshots, REST.
 
+mod body;
 mod page;
 mod reply;
 mod rewind;
@@ -46,7 +47,7 @@ pub(crate) async fn serve(
     };
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(state.config.idle)
+        .header_read_timeout(state.config.first_message)
         .max_buf_size(MAX_HEAD)
         // Old clients look for `Content-Length` in this very case.
         .title_case_headers(true)

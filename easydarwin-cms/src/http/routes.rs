@@ -6,13 +6,12 @@ use std::time::Duration;
 
 use easydarwin_core::protocol::{Envelope, ErrorNum, MessageType, RegisterAck, StreamRef};
 use easydarwin_core::registry::TokenAction;
-use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 
 use super::reply::{self, Reply, plain, text};
-use super::{page, v2};
+use super::{body, page, v2};
 use crate::access::{ClientHeaders, KeyBrought, access_of, key_brought};
 use crate::api::{self, Answer, Caller};
 use crate::conn::SERVER;
@@ -114,16 +113,10 @@ async fn json(
     headers: &ClientHeaders,
     body: Incoming,
 ) -> Reply {
-    let limited = Limited::new(body, state.config.max_body_stranger);
-    let bytes = match limited.collect().await {
-        Ok(collected) => collected.to_bytes(),
-        Err(_) => {
-            return exception(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                headers,
-                "the body is too long",
-            );
-        }
+    let limit = state.config.max_body_stranger;
+    let bytes = match body::read(state, body, limit).await {
+        Ok(bytes) => bytes,
+        Err((status, reason)) => return exception(status, headers, reason),
     };
     let message = match Envelope::parse(&bytes) {
         Ok(message) => message,
