@@ -130,6 +130,11 @@ pub struct CmsConfig {
 
     /// Most connections of all kinds.
     pub max_connections: usize,
+    /// New connections that are read from within a second; of a herd the others wait their turn.
+    pub admit_per_second: u32,
+    /// The longest that one of them waits. Devices that can be told to come again later are told
+    /// so when it would be longer.
+    pub admit_wait: Duration,
     /// Most connections of one address (of IPv6, one /64) that have not proven who they are.
     pub max_strangers: u32,
     /// Largest message of a device that has not registered, in bytes.
@@ -172,6 +177,8 @@ impl CmsConfig {
             token_ttl: Duration::from_secs(60),
             long_token_ttl: Duration::from_secs(3600),
             max_connections: 30_000,
+            admit_per_second: 1000,
+            admit_wait: Duration::from_secs(10),
             max_strangers: 256,
             max_body_stranger: 64 * 1024,
             max_body_device: 1_500_000,

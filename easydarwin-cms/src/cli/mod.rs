@@ -1,6 +1,8 @@
 //! The program `easydarwin-cms`: a thin shell around the library.
 
 mod devices_file;
+#[cfg(unix)]
+mod limits;
 mod run;
 mod secrets;
 mod settings;

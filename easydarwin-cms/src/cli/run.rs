@@ -8,7 +8,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::devices_file::{self, Entry};
 use super::{Settings, secrets};
-use crate::{Cms, CmsError, SqliteStore};
+use crate::{Cms, CmsConfig, CmsError, SqliteStore};
 
 /// The store's file in the data directory.
 const DATABASE: &str = "cms.db";
@@ -56,7 +56,9 @@ async fn serve(settings: Settings) -> Result<(), CmsError> {
             tracing::warn!("the API key is new at each start and shown nowhere; give --data DIR");
         }
     }
-    let mut builder = Cms::builder(settings.to_config()).secrets(secrets);
+    let config = settings.to_config();
+    look_at_limits(&config)?;
+    let mut builder = Cms::builder(config).secrets(secrets);
     if let Some(data) = &settings.data {
         builder = builder.store(Arc::new(SqliteStore::open(&data.join(DATABASE))?));
     }
@@ -90,6 +92,24 @@ async fn serve(settings: Settings) -> Result<(), CmsError> {
     )
     .map_err(|e| CmsError::Config(format!("stdout cannot be written: {e}")))?;
     cms.run(shutdown).await
+}
+
+/// Takes what the system allows, and says what is short of what is wanted.
+#[cfg(unix)]
+fn look_at_limits(config: &CmsConfig) -> Result<(), CmsError> {
+    use super::limits;
+    let failed = |error| CmsError::Config(format!("the limit of open files: {error}"));
+    limits::raise_open_files().map_err(failed)?;
+    for shortage in limits::check(config).map_err(failed)? {
+        tracing::warn!("{shortage}");
+    }
+    Ok(())
+}
+
+/// Here the system has no such limits.
+#[cfg(not(unix))]
+fn look_at_limits(_: &CmsConfig) -> Result<(), CmsError> {
+    Ok(())
 }
 
 /// Resolves when the process is asked to end. From this call on the signals no longer end it

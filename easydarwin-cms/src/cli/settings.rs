@@ -117,6 +117,14 @@ pub struct Settings {
     #[arg(long, value_name = "SECONDS", env = "EASYDARWIN_CMS_KEEP_ALIVE")]
     pub keep_alive: Option<u64>,
 
+    /// Most connections of all kinds [default: 30000]
+    #[arg(long, value_name = "N", env = "EASYDARWIN_CMS_MAX_CONNECTIONS")]
+    pub max_connections: Option<usize>,
+
+    /// Most connections of one address that have not proven who they are [default: 256]
+    #[arg(long, value_name = "N", env = "EASYDARWIN_CMS_MAX_STRANGERS")]
+    pub max_strangers: Option<u32>,
+
     /// What is logged, as in RUST_LOG [default: info]
     #[arg(long, value_name = "FILTER", env = "EASYDARWIN_CMS_LOG")]
     pub log: Option<String>,
@@ -154,6 +162,8 @@ impl Settings {
             first_picture,
             idle,
             keep_alive,
+            max_connections,
+            max_strangers,
             log,
         )
     }
@@ -178,6 +188,8 @@ impl Settings {
             .collect();
         config.allowed_origins = self.allowed_origins.clone().unwrap_or_default();
         config.hosts = self.hosts.clone().unwrap_or_default();
+        config.max_connections = self.max_connections.unwrap_or(config.max_connections);
+        config.max_strangers = self.max_strangers.unwrap_or(config.max_strangers).max(1);
         for (seconds, value) in [
             (self.push_ack, &mut config.push_ack),
             (self.first_picture, &mut config.first_picture),

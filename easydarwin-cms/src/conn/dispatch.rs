@@ -1,9 +1,10 @@
 //! What happens with a message of the lean loop.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use easydarwin_core::protocol::{
-    Envelope, EnvelopeError, ErrorNum, FreeStream, MessageType, Register, RegisterAck,
+    Envelope, EnvelopeError, ErrorNum, Extension, FreeStream, MessageType, Register, RegisterAck,
 };
 use easydarwin_core::registry::Cause;
 
@@ -21,15 +22,18 @@ pub(super) struct ConnState {
     session: Option<Arc<Session>>,
     challenge: Option<Challenge>,
     node: NodeConn,
+    /// How much longer it should have waited before it is served.
+    beyond: Duration,
 }
 
 impl ConnState {
-    pub(super) fn new(link: Arc<Link>) -> Self {
+    pub(super) fn new(link: Arc<Link>, beyond: Duration) -> Self {
         Self {
             link,
             session: None,
             challenge: None,
             node: NodeConn::default(),
+            beyond,
         }
     }
 
@@ -241,6 +245,11 @@ async fn register(state: &Arc<State>, conn: &mut ConnState, message: &Envelope) 
         let (ack, go_on) = devices::keep_alive(state, session, &register).await;
         conn.link.send(&ack.to_envelope(&cseq))?;
         return if go_on { Ok(()) } else { Err(LinkClosed) };
+    }
+    let beyond = std::mem::take(&mut conn.beyond);
+    if !beyond.is_zero() && register.ext.has(Extension::Retry) {
+        let ack = devices::come_again(&register, beyond);
+        return conn.link.send(&ack.to_envelope(&cseq));
     }
     let challenge = conn.challenge.take();
     match devices::register(state, &conn.link, challenge, &register).await {

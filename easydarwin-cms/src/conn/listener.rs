@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
@@ -11,13 +12,12 @@ use super::link::Link;
 use super::protocol_loop;
 use super::sniff::{Owner, owner_of};
 use crate::error::CmsError;
-use crate::guard::Visit;
 use crate::http;
 use crate::state::State;
 
 /// Connections that the kernel keeps for us. All devices of a site come back at once after a
 /// restart; what does not fit here costs each of them a second or more.
-const BACKLOG: i32 = 4096;
+pub(crate) const BACKLOG: i32 = 4096;
 
 /// Longest first line for which a connection's owner is looked for.
 const FIRST_LINE: usize = 8 * 1024;
@@ -42,6 +42,8 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
 /// Accepts until the shutdown.
 pub(crate) async fn accept_loop(state: Arc<State>, listener: TcpListener) {
     let open = Arc::new(AtomicUsize::new(0));
+    let mut full = Rarely::default();
+    let mut failed = Rarely::default();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -51,27 +53,67 @@ pub(crate) async fn accept_loop(state: Arc<State>, listener: TcpListener) {
             Ok(accepted) => accepted,
             Err(error) => {
                 // Out of descriptors, or the peer is gone already: neither is a reason to stop.
-                tracing::warn!(%error, "a connection could not be accepted");
-                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                if let Some(times) = failed.due() {
+                    tracing::warn!(%error, times, "a connection could not be accepted");
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             }
         };
         let Some(permit) = Permit::take(&open, state.config.max_connections) else {
-            tracing::warn!(%peer, "connection refused: the limit of connections is reached");
+            if let Some(times) = full.due() {
+                tracing::warn!(%peer, times, "connection refused: the limit of connections is reached");
+            }
             continue;
         };
-        let visit = match state.guard.enter(peer.ip()) {
-            Ok(visit) => visit,
-            Err(why) => {
-                tracing::debug!(%peer, %why, "connection refused");
-                continue;
-            }
-        };
+        if let Err(why) = state.guard.may_wait(peer.ip()) {
+            tracing::debug!(%peer, %why, "connection refused");
+            continue;
+        }
+        let turn = state.guard.admission.turn();
         let state = state.clone();
         state.clone().tasks.spawn(async move {
-            serve(state, stream, peer, visit).await;
+            if admitted(&state, turn.wait).await {
+                serve(state, stream, peer, turn.beyond).await;
+            }
             drop(permit);
         });
+    }
+}
+
+/// Waits for a connection's turn. It is kept open and not read from: old devices know no other
+/// way to be told to wait.
+async fn admitted(state: &State, wait: Duration) -> bool {
+    if wait.is_zero() {
+        return true;
+    }
+    tokio::select! {
+        () = tokio::time::sleep(wait) => true,
+        () = state.shutdown.cancelled() => false,
+    }
+}
+
+/// A line in the log that everybody could cause a thousand times a second.
+#[derive(Default)]
+struct Rarely {
+    last: Option<Instant>,
+    times: u64,
+}
+
+impl Rarely {
+    const DISTANCE: Duration = Duration::from_secs(10);
+
+    /// How often it happened since the last line, when it is time for another.
+    fn due(&mut self) -> Option<u64> {
+        self.times = self.times.saturating_add(1);
+        if self
+            .last
+            .is_some_and(|last| last.elapsed() < Self::DISTANCE)
+        {
+            return None;
+        }
+        self.last = Some(Instant::now());
+        Some(std::mem::take(&mut self.times))
     }
 }
 
@@ -90,7 +132,10 @@ impl Drop for Permit {
     }
 }
 
-async fn serve(state: Arc<State>, stream: TcpStream, peer: SocketAddr, visit: Visit) {
+async fn serve(state: Arc<State>, stream: TcpStream, peer: SocketAddr, beyond: Duration) {
+    let Ok(visit) = state.guard.enter(peer.ip()) else {
+        return;
+    };
     let Ok(local) = stream.local_addr() else {
         return;
     };
@@ -105,7 +150,7 @@ async fn serve(state: Arc<State>, stream: TcpStream, peer: SocketAddr, visit: Vi
     }
     let first = first_line(&link).await;
     if let Some((Owner::Protocol, bytes)) = first {
-        protocol_loop::run(&state, link, bytes).await;
+        protocol_loop::run(&state, link, bytes, beyond).await;
         state.links.remove(id);
         return;
     }

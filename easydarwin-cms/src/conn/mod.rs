@@ -8,4 +8,4 @@ mod protocol_loop;
 mod sniff;
 
 pub(crate) use link::{Link, LinkClosed, SERVER};
-pub(crate) use listener::{accept_loop, bind};
+pub(crate) use listener::{BACKLOG, accept_loop, bind};

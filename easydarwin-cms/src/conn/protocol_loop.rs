@@ -6,6 +6,7 @@ use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use easydarwin_core::protocol::{
     Envelope, EnvelopeError, ErrorNum, Frame, FrameDecoder, FrameError, MessageType, StartLine,
@@ -50,8 +51,9 @@ struct Input {
     pending: Vec<u8>,
 }
 
-pub(super) async fn run(state: &Arc<State>, link: Arc<Link>, first: Vec<u8>) {
-    let mut conn = ConnState::new(link.clone());
+/// `beyond`: how much longer the connection should have waited for its turn.
+pub(super) async fn run(state: &Arc<State>, link: Arc<Link>, first: Vec<u8>, beyond: Duration) {
+    let mut conn = ConnState::new(link.clone(), beyond);
     let mut input = Input {
         decoder: FrameDecoder::new(limits(state.config.max_body_stranger)),
         pending: first,

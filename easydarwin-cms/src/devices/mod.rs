@@ -7,7 +7,7 @@ mod snapshot;
 mod talk;
 
 pub(crate) use pending::PendingDevices;
-pub(crate) use register::{Challenge, Registration, keep_alive, register};
+pub(crate) use register::{Challenge, Registration, come_again, keep_alive, register};
 pub(crate) use session::{AckError, DeviceInfo, Session, Sessions};
 pub(crate) use snapshot::{Snapshots, store_snapshot};
 pub(crate) use talk::TalkLocks;

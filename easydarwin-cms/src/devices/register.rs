@@ -1,6 +1,7 @@
 //! Register: who is let in.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use easydarwin_core::protocol::{ErrorNum, Ext, Extension, Register, RegisterAck, login};
 use easydarwin_core::registry::{
@@ -150,6 +151,14 @@ async fn decide(
 /// What we can do beyond the old protocol.
 fn our_ext() -> Ext {
     Ext::of(&[Extension::Auth, Extension::Token])
+}
+
+/// To a device that can be told so, when too many come at once.
+pub(crate) fn come_again(register: &Register, after: Duration) -> RegisterAck {
+    let mut ack = RegisterAck::new(register.serial.as_str(), ErrorNum::UNAVAILABLE);
+    ack.retry_after_s = Some(after.as_secs().saturating_add(1));
+    ack.ext = our_ext();
+    ack
 }
 
 fn refused(state: &State, link: &Link, register: &Register, error: ErrorNum) -> Registration {

@@ -67,11 +67,7 @@ impl Addresses {
     pub(super) fn enter(self: &Arc<Self>, source: Source) -> Result<Visit, Crowd> {
         let mut table = self.table.lock();
         let entry = table.entry(source).or_default();
-        let limit = match entry.is_home(Instant::now()) {
-            true => self.limit.saturating_mul(HOME_FACTOR),
-            false => self.limit,
-        };
-        if entry.strangers >= limit.saturating_add(entry.residents) {
+        if !self.has_room_in(entry) {
             return Err(Crowd);
         }
         entry.strangers = entry.strangers.saturating_add(1);
@@ -80,6 +76,22 @@ impl Addresses {
             source,
             standing: AtomicU8::new(STRANGER),
         })
+    }
+
+    /// Whether one more stranger would be taken.
+    pub(super) fn has_room(&self, source: Source) -> bool {
+        let table = self.table.lock();
+        table
+            .get(&source)
+            .is_none_or(|entry| self.has_room_in(entry))
+    }
+
+    fn has_room_in(&self, entry: &Entry) -> bool {
+        let limit = match entry.is_home(Instant::now()) {
+            true => self.limit.saturating_mul(HOME_FACTOR),
+            false => self.limit,
+        };
+        entry.strangers < limit.saturating_add(entry.residents)
     }
 
     /// Whether somebody rightful lives there.

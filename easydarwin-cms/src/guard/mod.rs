@@ -4,6 +4,7 @@
 
 mod addresses;
 mod attempts;
+mod pace;
 mod source;
 
 use std::net::IpAddr;
@@ -16,6 +17,7 @@ use tokio::time::Instant;
 pub(crate) use addresses::Visit;
 use addresses::{Addresses, Crowd};
 pub(crate) use attempts::Attempts;
+pub(crate) use pace::Pace;
 use source::Source;
 
 use crate::config::CmsConfig;
@@ -25,6 +27,8 @@ use crate::config::CmsConfig;
 pub(crate) struct Guard {
     addresses: Arc<Addresses>,
     pub(crate) attempts: Attempts,
+    /// When a new connection is read from.
+    pub(crate) admission: Pace,
     swept: Mutex<Instant>,
 }
 
@@ -45,20 +49,29 @@ impl Guard {
         let addresses = Arc::new(Addresses::new(config.max_strangers));
         Self {
             attempts: Attempts::new(config.refusal_delay, addresses.clone()),
+            admission: Pace::new(config.admit_per_second, config.admit_wait),
             addresses,
             swept: Mutex::new(Instant::now()),
         }
     }
 
-    /// Counts a new connection, or says why it is not taken.
-    pub(crate) fn enter(&self, peer: IpAddr) -> Result<Visit, Unwelcome> {
+    /// Whether a new connection may wait for its turn. While it does so, it is not counted: of a
+    /// herd behind one address all wait, and each is known soon after its turn.
+    pub(crate) fn may_wait(&self, peer: IpAddr) -> Result<(), Unwelcome> {
         if self.attempts.blocked(peer).is_some() {
             return Err(Unwelcome::Blocked);
         }
-        match self.addresses.enter(Source::of(peer)) {
-            Ok(visit) => Ok(visit),
-            Err(Crowd) => Err(Unwelcome::Crowded),
+        match self.addresses.has_room(Source::of(peer)) {
+            true => Ok(()),
+            false => Err(Unwelcome::Crowded),
         }
+    }
+
+    /// Counts a connection whose turn it is, or says why it is not taken.
+    pub(crate) fn enter(&self, peer: IpAddr) -> Result<Visit, Unwelcome> {
+        self.addresses
+            .enter(Source::of(peer))
+            .map_err(|Crowd| Unwelcome::Crowded)
     }
 
     /// Forgets what is over.
