@@ -2,17 +2,16 @@
 
 use std::net::IpAddr;
 
-use easydarwin_core::protocol::login::secrets_equal;
+use std::sync::Arc;
 
+use easydarwin_core::registry::{Rights, Role, UnixMillis};
+
+pub(crate) use crate::accounts::Access;
+use crate::accounts::{Directory, Identity, Logins};
 use crate::config::{CmsConfig, LegacyLevel};
 
-/// What a client may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Access {
-    None,
-    Read,
-    Control,
-}
+/// Name of the cookie that a login sets.
+pub(crate) const COOKIE: &str = "easydarwin-login";
 
 /// The parts of a request that decide.
 #[derive(Debug, Clone, Default)]
@@ -23,6 +22,7 @@ pub(crate) struct ClientHeaders {
     pub(crate) fetch_site: Option<String>,
     pub(crate) host: Option<String>,
     pub(crate) user_agent: Option<String>,
+    pub(crate) cookie: Option<String>,
 }
 
 impl ClientHeaders {
@@ -35,6 +35,7 @@ impl ClientHeaders {
             fetch_site: own("sec-fetch-site"),
             host: own("host"),
             user_agent: own("user-agent"),
+            cookie: own("cookie"),
         }
     }
 
@@ -42,6 +43,19 @@ impl ClientHeaders {
         self.user_agent
             .as_deref()
             .is_some_and(|agent| agent.starts_with("Mozilla/"))
+    }
+
+    /// The token of a login, out of the cookie or the header.
+    pub(crate) fn login(&self) -> Option<&str> {
+        self.cookie_of_login().or_else(|| self.key())
+    }
+
+    fn cookie_of_login(&self) -> Option<&str> {
+        let cookies = self.cookie.as_deref()?.split(';');
+        cookies
+            .filter_map(|pair| pair.trim().split_once('='))
+            .find(|(name, _)| *name == COOKIE)
+            .map(|(_, value)| value)
     }
 
     fn key(&self) -> Option<&str> {
@@ -55,39 +69,6 @@ impl ClientHeaders {
     }
 }
 
-/// What this request may do. A request that a foreign web page made may do nothing, whatever it
-/// brings: its reader's address and its reader's rights are not its own.
-pub(crate) fn access_of(
-    config: &CmsConfig,
-    api_key: &str,
-    peer: IpAddr,
-    headers: &ClientHeaders,
-) -> Access {
-    if is_foreign(config, headers) {
-        return Access::None;
-    }
-    if let Some(key) = headers.key() {
-        return if secrets_equal(key.as_bytes(), api_key.as_bytes()) {
-            Access::Control
-        } else {
-            Access::None
-        };
-    }
-    if headers.is_browser() && !host_is_ours(config, headers.host.as_deref()) {
-        return Access::None;
-    }
-    config
-        .legacy_clients
-        .iter()
-        .filter(|client| client.network.contains(peer))
-        .map(|client| match client.level {
-            LegacyLevel::Read => Access::Read,
-            LegacyLevel::Control => Access::Control,
-        })
-        .max()
-        .unwrap_or(Access::None)
-}
-
 /// What a request's key was worth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum KeyBrought {
@@ -99,18 +80,69 @@ pub(crate) enum KeyBrought {
     Wrong,
 }
 
-/// For the count of wrong keys. A foreign page's request says nothing about its reader.
-pub(crate) fn key_brought(
-    config: &CmsConfig,
-    headers: &ClientHeaders,
-    access: Access,
-) -> KeyBrought {
-    match (headers.key(), access) {
-        (None, Access::None) => KeyBrought::None,
-        (None, _) => KeyBrought::NotNeeded,
-        (Some(_), Access::None) if is_foreign(config, headers) => KeyBrought::None,
-        (Some(_), Access::None) => KeyBrought::Wrong,
-        (Some(_), _) => KeyBrought::Right,
+/// Against what requests are checked.
+#[derive(Debug)]
+pub(crate) struct Checks<'a> {
+    pub(crate) config: &'a CmsConfig,
+    /// The key that the CMS has in a file of its own.
+    pub(crate) built_in: &'a str,
+    pub(crate) people: &'a Directory,
+    pub(crate) logins: &'a Logins,
+    pub(crate) now: UnixMillis,
+}
+
+impl Checks<'_> {
+    /// Who makes this request. One that a foreign web page made may do nothing, whatever it
+    /// brings: its reader's address and its reader's rights are not its own.
+    ///
+    /// `cookies`: whether the cookie of a login counts. Not where a GET has effects.
+    pub(crate) fn who(
+        &self,
+        peer: IpAddr,
+        headers: &ClientHeaders,
+        cookies: bool,
+    ) -> (Identity, KeyBrought) {
+        let nobody = |brought| (Identity::nobody(), brought);
+        if is_foreign(self.config, headers) {
+            return nobody(KeyBrought::None);
+        }
+        if let Some(key) = headers.key() {
+            let found = self
+                .people
+                .key(key, self.built_in, self.now)
+                .or_else(|| self.logins.who(self.people, key, self.now));
+            return match found {
+                Some(identity) => (identity, KeyBrought::Right),
+                None => nobody(KeyBrought::Wrong),
+            };
+        }
+        // One that has expired is no attempt at anything.
+        let cookie = headers.cookie_of_login().filter(|_| cookies);
+        let login = cookie.and_then(|token| self.logins.who(self.people, token, self.now));
+        if let Some(identity) = login {
+            return (identity, KeyBrought::Right);
+        }
+        if headers.is_browser() && !host_is_ours(self.config, headers.host.as_deref()) {
+            return nobody(KeyBrought::None);
+        }
+        let clients = self.config.legacy_clients.iter();
+        let level = clients
+            .filter(|client| client.network.contains(peer))
+            .map(|client| client.level)
+            .max();
+        match level {
+            None => nobody(KeyBrought::None),
+            Some(level) => (of_network(level), KeyBrought::NotNeeded),
+        }
+    }
+}
+
+fn of_network(level: LegacyLevel) -> Identity {
+    let rights = Arc::new(Rights::everywhere(Role::Operator));
+    let identity = Identity::new("network", rights);
+    match level {
+        LegacyLevel::Read => identity.at_most(Access::Read),
+        LegacyLevel::Control => identity,
     }
 }
 
@@ -184,7 +216,17 @@ mod tests {
                 .find(|(key, _)| *key == name)
                 .map(|(_, value)| *value)
         });
-        access_of(&config(), "right", peer.parse().unwrap(), &headers)
+        let checks = Checks {
+            config: &config(),
+            built_in: "right",
+            people: &Directory::default(),
+            logins: &Logins::default(),
+            now: UnixMillis(1),
+        };
+        checks
+            .who(peer.parse().unwrap(), &headers, true)
+            .0
+            .highest()
     }
 
     #[test]
@@ -194,9 +236,9 @@ mod tests {
         assert_eq!(ask("11.1.0.1", &[]), Access::None);
         assert_eq!(
             ask("11.1.0.1", &[("authorization", "Bearer right")]),
-            Access::Control
+            Access::Admin
         );
-        assert_eq!(ask("11.1.0.1", &[("x-api-key", "right")]), Access::Control);
+        assert_eq!(ask("11.1.0.1", &[("x-api-key", "right")]), Access::Admin);
         // A wrong key is not made good by the address.
         assert_eq!(
             ask("10.1.0.1", &[("authorization", "Bearer wrong")]),

@@ -6,12 +6,14 @@ use easydarwin_core::protocol::{check_serial, login};
 use easydarwin_core::registry::{
     AccountStore, Author, Cidr, CmsClock, Credential, DeviceChange, DevicePatch, DeviceStore,
     MemoryNodeDirectory, MemoryPresence, MemoryStore, NodeDirectory, Presence, PresenceTiming,
-    Secret, TokenSigner, TokenVerifier, random_bytes,
+    Secret, TokenSigner, TokenVerifier, UnixMillis, random_bytes,
 };
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::accounts::{Directory, FirstRun, Logins, follow};
 use crate::config::{CmsConfig, LegacyClient, LegacyLevel, Policy, Secrets};
 use crate::conn::{accept_loop, bind};
 use crate::devices::{PendingDevices, Sessions, Snapshots, TalkLocks};
@@ -33,6 +35,7 @@ pub struct CmsBuilder {
     secrets: Option<Secrets>,
     devices: Option<Arc<dyn DeviceStore>>,
     accounts: Option<Arc<dyn AccountStore>>,
+    first_run: Option<FirstRun>,
     presence: Option<Arc<dyn Presence>>,
     directory: Option<Arc<dyn NodeDirectory>>,
 }
@@ -81,6 +84,13 @@ impl CmsBuilder {
     #[must_use]
     pub fn account_store(mut self, store: Arc<dyn AccountStore>) -> Self {
         self.accounts = Some(store);
+        self
+    }
+
+    /// Where the secret is with which the first administrator sets a password.
+    #[must_use]
+    pub fn first_run(mut self, first_run: FirstRun) -> Self {
+        self.first_run = Some(first_run);
         self
     }
 
@@ -142,6 +152,11 @@ impl CmsBuilder {
             via: via.iter().map(|byte| format!("{byte:02x}")).collect(),
             devices,
             accounts,
+            people: Directory::default(),
+            logins: Logins::default(),
+            first_run: self.first_run,
+            changed: Notify::new(),
+            adopt_until: UnixMillis::system().plus(config.adopt_for),
             presence,
             directory,
             signer,
@@ -183,6 +198,7 @@ impl Cms {
             secrets: None,
             devices: None,
             accounts: None,
+            first_run: None,
             presence: None,
             directory: None,
         }
@@ -213,6 +229,9 @@ impl Cms {
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), CmsError> {
         let state = self.handle.state;
         expect_known(&state).await?;
+        let audited = state.accounts.audit_end().await?;
+        state.people.reload(&*state.accounts, state.now()).await?;
+        state.spawn(follow(state.clone(), audited));
         state.spawn(accept_loop(state.clone(), self.listener));
         state.spawn(sweep(state.clone()));
         shutdown.await;
@@ -310,6 +329,7 @@ impl CmsHandle {
             DeviceChange::PutCredential(serial.to_owned(), credential),
         ];
         self.state.devices.change(changes, &by).await?;
+        self.state.changed.notify_one();
         Ok(())
     }
 

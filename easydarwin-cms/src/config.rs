@@ -83,6 +83,8 @@ pub struct CmsConfig {
     pub advertise: Option<String>,
     /// Who may register.
     pub policy: Policy,
+    /// How long after the start policy `adopt` holds; then it is as `provisioned`.
+    pub adopt_for: Duration,
     /// Allow policy `open` on an address that can be reached from outside.
     pub i_know: bool,
     /// A provisioned key may be replaced by a plain token.
@@ -156,6 +158,7 @@ impl CmsConfig {
             listen,
             advertise: None,
             policy: Policy::default(),
+            adopt_for: Duration::from_secs(24 * 3600),
             i_know: false,
             plain_ok: false,
             legacy_clients: Vec::new(),

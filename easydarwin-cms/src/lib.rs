@@ -31,6 +31,7 @@
 //! stage; an answer that is not 200 names the stage at which it failed.
 
 mod access;
+mod accounts;
 mod api;
 mod builder;
 #[cfg(feature = "cli")]
@@ -47,6 +48,7 @@ mod state;
 mod store;
 mod streams;
 
+pub use accounts::{FirstRun, PasswordError, check_name, hash_password};
 pub use builder::{Cms, CmsBuilder, CmsHandle};
 pub use config::{CmsConfig, LegacyClient, LegacyLevel, Policy, Secrets};
 pub use error::CmsError;

@@ -10,10 +10,13 @@ use easydarwin_core::registry::{
     UnixMillis,
 };
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::{CmsConfig, Secrets};
+use crate::access::Checks;
+use crate::accounts::{Directory, FirstRun, Logins};
+use crate::config::{CmsConfig, Policy, Secrets};
 use crate::conn::Link;
 use crate::devices::{PendingDevices, Sessions, Snapshots, TalkLocks};
 use crate::guard::Guard;
@@ -30,6 +33,13 @@ pub(crate) struct State {
     pub(crate) via: String,
     pub(crate) devices: Arc<dyn DeviceStore>,
     pub(crate) accounts: Arc<dyn AccountStore>,
+    pub(crate) people: Directory,
+    pub(crate) logins: Logins,
+    pub(crate) first_run: Option<FirstRun>,
+    /// Something was changed in the stores by this process.
+    pub(crate) changed: Notify,
+    /// Until when policy `adopt` holds.
+    pub(crate) adopt_until: UnixMillis,
     pub(crate) presence: Arc<dyn Presence>,
     pub(crate) directory: Arc<dyn NodeDirectory>,
     pub(crate) signer: TokenSigner,
@@ -57,6 +67,23 @@ impl std::fmt::Debug for State {
 impl State {
     pub(crate) fn now(&self) -> UnixMillis {
         self.clock.now()
+    }
+
+    /// Against what requests are checked.
+    pub(crate) fn checks(&self) -> Checks<'_> {
+        Checks {
+            config: &self.config,
+            built_in: &self.secrets.api_key,
+            people: &self.people,
+            logins: &self.logins,
+            now: self.now(),
+        }
+    }
+
+    /// Whether unknown old devices are taken with the token that they bring.
+    pub(crate) fn adopts(&self) -> bool {
+        let now = self.now();
+        (self.config.policy == Policy::Adopt && now < self.adopt_until) || self.people.adopts(now)
     }
 
     /// The connection id that devices see: 32 hex digits.

@@ -1,8 +1,10 @@
 use std::net::SocketAddr;
 
 use easydarwin_core::protocol::{Envelope, ErrorNum, MessageType};
+use easydarwin_core::registry::{Author, StoreError};
 
 use crate::access::{Access, ClientHeaders};
+use crate::accounts::Identity;
 use crate::nodes::Asker;
 use crate::state::State;
 
@@ -15,12 +17,32 @@ pub(crate) struct Caller {
     pub(crate) local: SocketAddr,
     /// `Host` of the request.
     pub(crate) host: Option<String>,
+    /// What he may do with something, somewhere.
     pub(crate) access: Access,
+    pub(crate) identity: Identity,
 }
 
 impl Caller {
     pub(crate) fn asker(&self) -> Asker {
         Asker::new(self.peer.ip(), self.local.ip())
+    }
+
+    /// What he may do with this device. [`Access::None`] for one that does not exist.
+    pub(crate) async fn may(&self, state: &State, serial: &str) -> Result<Access, StoreError> {
+        // Who may do the same with all needs no look at the device.
+        if self.identity.everywhere() == self.access {
+            return Ok(self.access);
+        }
+        let group = match state.sessions.get(serial) {
+            Some(session) => Some(session.group()),
+            None => state.devices.get(serial).await?.map(|d| d.group),
+        };
+        Ok(group.map_or(Access::None, |group| self.identity.in_group(&group)))
+    }
+
+    /// Who makes a change.
+    pub(crate) fn author(&self, state: &State) -> Author {
+        Author::new(&*self.identity.who, state.now()).from_address(self.peer.ip().to_string())
     }
 
     /// Host and port under which this caller reaches the CMS.
@@ -112,7 +134,7 @@ impl Answer {
                 ErrorNum::UNAUTHORIZED,
                 "an API key is needed (Authorization: Bearer KEY), or an address in legacy_clients",
             ),
-            _ => (403, ErrorNum::FORBIDDEN, "this address may only read"),
+            _ => (403, ErrorNum::FORBIDDEN, "the right to do this is missing"),
         };
         let mut envelope = Envelope::answer(kind, cseq, error);
         envelope.body.set("Reason", reason);

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use easydarwin_core::protocol::{
     AppType, Envelope, ErrorNum, Fields, MessageType, StreamRef, TerminalType,
 };
-use easydarwin_core::registry::{DeviceQuery, PresenceEntry, StoreError};
+use easydarwin_core::registry::{DeviceQuery, DeviceSort, GroupPath, PresenceEntry, StoreError};
 use serde_json::{Value, json};
 
 use super::answer::{Answer, Caller};
 use super::query::Query;
+use crate::access::Access;
 use crate::devices::{DeviceInfo, Session};
 use crate::state::State;
 
@@ -17,6 +18,9 @@ use crate::state::State;
 pub(super) fn list(state: &State, caller: &Caller, query: &Query, cseq: &str) -> Answer {
     let mut devices = Vec::new();
     for session in state.sessions.all() {
+        if caller.identity.in_group(&session.group()) < Access::Read {
+            continue;
+        }
         let info = session.info();
         let kind = query.get("apptype");
         let terminal = query.get("terminaltype");
@@ -125,10 +129,45 @@ pub(super) fn base_config(state: &State, caller: &Caller) -> Answer {
     Answer::new(envelope)
 }
 
-/// Everything that the page shows: all known devices, with state and live channels. URLs are
-/// paths, so that they hold under whatever name the page was opened.
-pub(crate) async fn overview(state: &Arc<State>) -> Result<Value, StoreError> {
-    let known = state.devices.list(&DeviceQuery::default()).await?;
+/// The devices that a query asks for, as far as the caller sees them.
+fn device_query(caller: &Caller, query: &Query) -> Result<DeviceQuery, StoreError> {
+    let text = |name| query.get(name).filter(|v| !v.is_empty()).map(str::to_owned);
+    let mut wanted = DeviceQuery {
+        text: text("text"),
+        tag: text("tag"),
+        app_types: text("kind").into_iter().collect(),
+        groups: caller.identity.scope(),
+        descending: query.get("desc").is_some_and(|v| v == "1"),
+        cursor: text("cursor"),
+        limit: query.get("limit").and_then(|v| v.parse().ok()).unwrap_or(0),
+        ..DeviceQuery::default()
+    };
+    wanted.sort = match query.get("sort") {
+        Some("name") => DeviceSort::Name,
+        Some("created") => DeviceSort::Created,
+        _ => DeviceSort::Serial,
+    };
+    if let Some(group) = text("group") {
+        let group: GroupPath = group.parse()?;
+        wanted.groups = Some(match wanted.groups {
+            None => vec![group],
+            // What lies in both: the group asked for, or what of it he sees.
+            Some(seen) if seen.iter().any(|s| s.holds(&group)) => vec![group],
+            Some(seen) => seen.into_iter().filter(|s| group.holds(s)).collect(),
+        });
+    }
+    Ok(wanted)
+}
+
+/// What the page shows: known devices, with state and live channels. URLs are paths, so that
+/// they hold under whatever name the page was opened.
+pub(crate) async fn overview(
+    state: &Arc<State>,
+    caller: &Caller,
+    query: &str,
+) -> Result<Value, StoreError> {
+    let wanted = device_query(caller, &Query::parse(query))?;
+    let known = state.devices.list(&wanted).await?;
     let live = state.directory.streams().await?;
     let mut devices = Vec::with_capacity(known.items.len());
     for device in known.items {
@@ -171,13 +210,19 @@ pub(crate) async fn overview(state: &Arc<State>) -> Result<Value, StoreError> {
             "terminal": device.said.terminal_type,
             "state": presence.as_ref().map_or("offline", |p| p.state.as_str()),
             "since": presence.as_ref().map(|p| p.since.0),
+            "lastSeen": presence.as_ref().map(|p| p.last_seen.0).or(device.last_seen.map(|t| t.0)),
             "why": presence.as_ref().and_then(why),
             "channels": channels,
         }));
     }
-    let pending: Vec<Value> = state
-        .pending
-        .all()
+    // Strangers belong to no group.
+    let everything = caller.identity.everywhere() >= Access::Read;
+    let strangers = if everything {
+        state.pending.all()
+    } else {
+        Vec::new()
+    };
+    let pending: Vec<Value> = strangers
         .into_iter()
         .map(|unknown| {
             json!({
@@ -191,6 +236,7 @@ pub(crate) async fn overview(state: &Arc<State>) -> Result<Value, StoreError> {
     Ok(json!({
         "time": state.now().0,
         "devices": devices,
+        "next": known.next,
         "pending": pending,
         "nodes": nodes.len(),
     }))

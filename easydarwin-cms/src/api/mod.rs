@@ -33,10 +33,10 @@ pub(crate) async fn rest(state: &Arc<State>, caller: &Caller, target: &str) -> A
         "getdevicelist" => (MessageType::DeviceListAck, Access::Read),
         "getdeviceinfo" => (MessageType::DeviceInfoAck, Access::Read),
         "getbaseconfig" => (MessageType::BaseConfigAck, Access::Read),
-        "startdevicestream" => (MessageType::StartStreamAck, Access::Control),
-        "stopdevicestream" => (MessageType::StopStreamClientAck, Access::Control),
-        "freedevicestream" => (MessageType::FreeStreamAck, Access::Control),
-        "getdevicestream" | "livedevicestream" => (MessageType::GetStreamAck, Access::Control),
+        "startdevicestream" => (MessageType::StartStreamAck, Access::View),
+        "stopdevicestream" => (MessageType::StopStreamClientAck, Access::View),
+        "freedevicestream" => (MessageType::FreeStreamAck, Access::View),
+        "getdevicestream" | "livedevicestream" => (MessageType::GetStreamAck, Access::View),
         "ptzcontrol" => (MessageType::PtzControlAck, Access::Control),
         "presetcontrol" => (MessageType::PresetControlAck, Access::Control),
         "setbaseconfig" => return Answer::refusal(MessageType::SetBaseConfigAck),
@@ -44,6 +44,11 @@ pub(crate) async fn rest(state: &Arc<State>, caller: &Caller, target: &str) -> A
         _ => return usages::answer(),
     };
     if let Some(refused) = Answer::without_right(kind, caller.access, needed, "1") {
+        return refused;
+    }
+    if let Some(serial) = query.get("device")
+        && let Some(refused) = not_his(state, caller, kind, needed, serial, "1").await
+    {
         return refused;
     }
     match name {
@@ -56,6 +61,27 @@ pub(crate) async fn rest(state: &Arc<State>, caller: &Caller, target: &str) -> A
         "livedevicestream" => streams::live(state, &query).await,
         "ptzcontrol" => control::ptz(state, caller, &query),
         _ => control::preset(state, caller, &query).await,
+    }
+}
+
+/// The refusal, if the caller has not the right that is needed to this very device. One that he
+/// may not even see does not exist for him.
+async fn not_his(
+    state: &State,
+    caller: &Caller,
+    kind: MessageType,
+    needed: Access,
+    serial: &str,
+    cseq: &str,
+) -> Option<Answer> {
+    match caller.may(state, serial).await {
+        Ok(Access::None) => Some(devices::unknown_device(kind, serial, cseq)),
+        Ok(access) => Answer::without_right(kind, access, needed, cseq),
+        Err(error) => {
+            tracing::error!(serial, %error, "the rights to a device could not be looked up");
+            let envelope = Envelope::answer(kind, cseq, ErrorNum::UNAVAILABLE);
+            Some(Answer::new(envelope))
+        }
     }
 }
 
@@ -77,6 +103,11 @@ pub(crate) async fn json(
         }
     };
     if let Some(refused) = Answer::without_right(ack, caller.access, needed, &cseq) {
+        return refused.envelope;
+    }
+    if let Some(serial) = message.body.text("Serial")
+        && let Some(refused) = not_his(state, caller, ack, needed, &serial, &cseq).await
+    {
         return refused.envelope;
     }
     match kind {

@@ -120,7 +120,15 @@ pub(super) async fn get(state: &Arc<State>, caller: &Caller, query: &Query) -> A
         Ok(ready) => ready,
         Err(error) => return Answer::new(failed(kind, &error, &asked)),
     };
-    let url = play_url(state, &asked.stream, &ready.node, protocol, caller.asker()).await;
+    let url = play_url(
+        state,
+        &asked.stream,
+        &ready.node,
+        protocol,
+        caller.asker(),
+        &caller.identity.who,
+    )
+    .await;
     let Some(url) = url else {
         let mut envelope = answer(kind, "1", ErrorNum::NOT_IMPLEMENTED, &asked);
         envelope

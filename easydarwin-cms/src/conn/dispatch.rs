@@ -10,7 +10,7 @@ use easydarwin_core::registry::Cause;
 
 use super::link::{Link, LinkClosed, SERVER};
 use super::protocol_loop::{Ended, Handled, Incoming, with_status};
-use crate::access::{Access, ClientHeaders, KeyBrought, access_of, key_brought};
+use crate::access::{Access, ClientHeaders, KeyBrought};
 use crate::api::{self, Caller};
 use crate::devices::{self, Challenge, Registration, Session, store_snapshot};
 use crate::nodes::{self, NodeConn};
@@ -127,8 +127,8 @@ fn in_http(answer: &api::Answer, headers: &ClientHeaders) -> Vec<u8> {
 /// Who asks. A wrong key waits here.
 async fn caller(state: &State, conn: &ConnState, headers: &ClientHeaders) -> Caller {
     let (link, peer) = (&conn.link, conn.link.peer.ip());
-    let access = access_of(&state.config, &state.secrets.api_key, peer, headers);
-    match key_brought(&state.config, headers, access) {
+    let (identity, brought) = state.checks().who(peer, headers, false);
+    match brought {
         KeyBrought::Right => link.visit.proven(),
         KeyBrought::NotNeeded => link.visit.trusted(),
         KeyBrought::None => {}
@@ -142,7 +142,8 @@ async fn caller(state: &State, conn: &ConnState, headers: &ClientHeaders) -> Cal
         peer: link.peer,
         local: link.local,
         host: headers.host.clone(),
-        access,
+        access: identity.highest(),
+        identity,
     }
 }
 
@@ -287,7 +288,7 @@ async fn free_stream(
     headers: &ClientHeaders,
 ) -> Handled {
     let trusted = conn.node.joined().is_some()
-        || caller(state, conn, headers).await.access == Access::Control;
+        || caller(state, conn, headers).await.identity.everywhere() >= Access::Control;
     let answer = if trusted {
         api::free_stream(state, message).await
     } else {

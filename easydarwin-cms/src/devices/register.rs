@@ -10,7 +10,7 @@ use easydarwin_core::registry::{
 };
 use subtle::ConstantTimeEq as _;
 
-use super::session::{DeviceInfo, Session};
+use super::session::{DeviceInfo, Proved, Session};
 use crate::config::Policy;
 use crate::conn::Link;
 use crate::state::State;
@@ -36,11 +36,22 @@ pub(crate) enum Registration {
 /// Longest nonce of a device.
 const MAX_NONCE: usize = 128;
 
+/// Id of the credential with which a device was adopted.
+const ADOPTED: &str = "adopted";
+
 /// How a device proved who it is.
 enum Proven {
-    ByKey { server_proof: String },
-    ByToken([u8; 32]),
-    NotAsked { token: Option<[u8; 32]> },
+    ByKey {
+        server_proof: String,
+        proved: Proved,
+    },
+    ByToken {
+        digest: [u8; 32],
+        proved: Proved,
+    },
+    NotAsked {
+        token: Option<[u8; 32]>,
+    },
 }
 
 /// A register on a connection that holds no lease yet.
@@ -110,20 +121,23 @@ async fn decide(
 
     match &proven {
         Proven::NotAsked { .. } => link.visit.trusted(),
-        Proven::ByKey { .. } | Proven::ByToken(_) => link.visit.proven(),
+        Proven::ByKey { .. } | Proven::ByToken { .. } => link.visit.proven(),
     }
 
     let now = state.now();
     let info = DeviceInfo::of(register);
+    let group = known.as_ref().map(|d| d.group.clone()).unwrap_or_default();
     let said = known.map(|device| device.said);
     remember(state, serial, &info, said.as_ref()).await?;
     let acquired = state.presence.acquire(serial, now).await?;
-    let token = match &proven {
-        Proven::ByToken(digest) => Some(*digest),
-        Proven::NotAsked { token } => *token,
-        Proven::ByKey { .. } => None,
+    let (token, credential) = match &proven {
+        Proven::ByToken { digest, proved } => (Some(*digest), Some(proved.clone())),
+        Proven::NotAsked { token } => (*token, None),
+        Proven::ByKey { proved, .. } => (None, Some(proved.clone())),
     };
-    let session = Arc::new(Session::new(acquired.lease, link.clone(), token, info));
+    let lease = acquired.lease;
+    let session = Session::new(lease, link.clone(), token, credential, group, info);
+    let session = Arc::new(session);
     match state.sessions.enter(session.clone()) {
         Ok(Some(old)) => {
             tracing::info!(serial, old = %old.link.peer, new = %link.peer, "device taken over by a newer connection");
@@ -142,7 +156,7 @@ async fn decide(
         ack.keep_alive_s = Some(state.config.keep_alive.as_secs().max(1));
         ack.ext = our_ext();
     }
-    if let Proven::ByKey { server_proof } = proven {
+    if let Proven::ByKey { server_proof, .. } = proven {
         ack.server_proof = Some(server_proof);
     }
     Ok(Registration::In(session, ack))
@@ -210,7 +224,10 @@ fn by_key(
             && verifier.check(serial, client_nonce, &challenge.nonce, proof)
         {
             let server_proof = verifier.server_proof(serial, client_nonce, &challenge.nonce);
-            return Ok(KeyStep::Proven(Proven::ByKey { server_proof }));
+            return Ok(KeyStep::Proven(Proven::ByKey {
+                server_proof,
+                proved: Proved::of(credential),
+            }));
         }
     }
     Ok(KeyStep::Refused)
@@ -241,20 +258,21 @@ async fn by_token(
     if has_key && !state.config.plain_ok {
         return Ok(None);
     }
-    let fits = credentials.iter().any(|credential| {
+    let fits = credentials.iter().find(|credential| {
         matches!(&credential.secret, Secret::Token(stored) if stored.ct_eq(&digest).into())
     });
-    if fits {
-        return Ok(Some(Proven::ByToken(digest)));
+    if let Some(credential) = fits {
+        let proved = Proved::of(credential);
+        return Ok(Some(Proven::ByToken { digest, proved }));
     }
-    let adopt = state.config.policy == Policy::Adopt
-        && !known
-        && register.token.as_deref().is_some_and(|t| !t.is_empty());
+    let adopt =
+        state.adopts() && !known && register.token.as_deref().is_some_and(|t| !t.is_empty());
     if !adopt {
         return Ok(None);
     }
     let by = Author::new("policy:adopt", state.now()).from_address(link.peer.ip().to_string());
-    let credential = Credential::new("adopted", Secret::Token(digest), by.at);
+    let credential = Credential::new(ADOPTED, Secret::Token(digest), by.at);
+    let proved = Proved::of(&credential);
     let changes = vec![
         DeviceChange::Patch(serial.to_owned(), DevicePatch::default()),
         DeviceChange::PutCredential(serial.to_owned(), credential),
@@ -264,7 +282,7 @@ async fn by_token(
         serial,
         "unknown device adopted with the token that it brought"
     );
-    Ok(Some(Proven::ByToken(digest)))
+    Ok(Some(Proven::ByToken { digest, proved }))
 }
 
 /// Writes down what a device says of itself, if it is new.

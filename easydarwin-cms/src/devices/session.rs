@@ -7,7 +7,7 @@ use std::time::Duration;
 use easydarwin_core::protocol::{
     AppType, ChannelInfo, Envelope, Ext, MessageType, Register, Route,
 };
-use easydarwin_core::registry::Lease;
+use easydarwin_core::registry::{Credential, GroupPath, Lease, Secret};
 use parking_lot::{Mutex, RwLock};
 use thiserror::Error;
 use tokio::sync::oneshot;
@@ -58,6 +58,29 @@ fn shortened(text: &str) -> String {
     text.chars().take(MAX_NAME).collect()
 }
 
+/// A credential that a device proved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Proved {
+    pub(crate) id: String,
+    pub(crate) secret: Secret,
+}
+
+impl Proved {
+    pub(crate) fn of(credential: &Credential) -> Self {
+        Self {
+            id: credential.id.clone(),
+            secret: credential.secret.clone(),
+        }
+    }
+
+    /// Whether it still counts.
+    pub(crate) fn is_among(&self, credentials: &[Credential]) -> bool {
+        credentials
+            .iter()
+            .any(|c| c.id == self.id && c.secret == self.secret && c.revoked.is_none())
+    }
+}
+
 /// A device that is registered, and the way to it.
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -66,7 +89,10 @@ pub(crate) struct Session {
     pub(crate) lease: Lease,
     /// Digest of an old device's token: each keep-alive has to bring the same.
     pub(crate) token: Option<[u8; 32]>,
+    /// The credential that it proved, with what it was checked against.
+    pub(crate) credential: Option<Box<Proved>>,
     pub(crate) info: RwLock<Arc<DeviceInfo>>,
+    group: RwLock<GroupPath>,
     waiting: Mutex<Waiting>,
 }
 
@@ -93,6 +119,8 @@ impl Session {
         lease: Lease,
         link: Arc<Link>,
         token: Option<[u8; 32]>,
+        credential: Option<Proved>,
+        group: GroupPath,
         info: DeviceInfo,
     ) -> Self {
         Self {
@@ -100,13 +128,24 @@ impl Session {
             link,
             lease,
             token,
+            credential: credential.map(Box::new),
             info: RwLock::new(Arc::new(info)),
+            group: RwLock::new(group),
             waiting: Mutex::default(),
         }
     }
 
     pub(crate) fn info(&self) -> Arc<DeviceInfo> {
         self.info.read().clone()
+    }
+
+    /// Where the device is in the tree of groups.
+    pub(crate) fn group(&self) -> GroupPath {
+        self.group.read().clone()
+    }
+
+    pub(crate) fn set_group(&self, group: GroupPath) {
+        *self.group.write() = group;
     }
 
     pub(crate) fn route(&self, from: String, to: String, via: &str) -> Route {

@@ -2,6 +2,7 @@
 
 mod body;
 mod page;
+mod people;
 mod reply;
 mod rewind;
 mod routes;

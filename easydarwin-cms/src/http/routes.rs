@@ -12,7 +12,7 @@ use hyper::{Method, Request, StatusCode};
 
 use super::reply::{self, Reply, plain, text};
 use super::{body, page, v2};
-use crate::access::{ClientHeaders, KeyBrought, access_of, key_brought};
+use crate::access::{ClientHeaders, KeyBrought};
 use crate::api::{self, Answer, Caller};
 use crate::conn::SERVER;
 use crate::guard::Visit;
@@ -32,14 +32,20 @@ pub(super) async fn route(
             .get(name)
             .and_then(|value| value.to_str().ok())
     });
+    let path = request.uri().path().to_owned();
+    let path = path.as_str();
+    // Below version 1 a GET has effects, and any page can make a browser send one.
+    let cookies = path.starts_with("/api/v2/");
+    let (identity, brought) = state.checks().who(peer.ip(), &headers, cookies);
     let caller = Caller {
         connection,
         peer,
         local,
         host: headers.host.clone(),
-        access: access_of(&state.config, &state.secrets.api_key, peer.ip(), &headers),
+        access: identity.highest(),
+        identity,
     };
-    match key_brought(&state.config, &headers, caller.access) {
+    match brought {
         KeyBrought::Right => visit.proven(),
         KeyBrought::NotNeeded => visit.trusted(),
         KeyBrought::None => {}
@@ -51,12 +57,10 @@ pub(super) async fn route(
             state.wait_to_refuse(wrong.delay).await;
         }
     }
-    let path = request.uri().path().to_owned();
-    let path = path.as_str();
     let mut reply = if let Some(rest) = path.strip_prefix("/snap/") {
         snapshot(state, rest)
     } else if let Some(rest) = path.strip_prefix("/api/v2/") {
-        v2::route(state, &caller, rest, request).await
+        v2::route(state, &caller, &headers, rest, request).await
     } else if path.to_ascii_lowercase().starts_with("/api/") {
         let target = request.uri().path_and_query().map_or(path, |p| p.as_str());
         in_http(&api::rest(state, &caller, target).await, &headers)
@@ -87,7 +91,7 @@ pub(super) async fn route(
 }
 
 /// After too many wrong keys.
-fn too_many(after: Duration) -> Reply {
+pub(super) fn too_many(after: Duration) -> Reply {
     let reason = "too many wrong keys came from this address; a right one is taken at any time";
     let mut reply = reply::error(StatusCode::TOO_MANY_REQUESTS, reason);
     let seconds = HeaderValue::from(after.as_secs().max(1));

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use easydarwin_core::registry::StoreError;
 use hyper::body::Incoming;
 use hyper::{Method, Request, StatusCode};
 
+use super::people;
 use super::reply::{self, Reply};
-use crate::access::Access;
+use crate::access::{Access, ClientHeaders};
 use crate::api::{self, Caller};
 use crate::state::State;
 
@@ -14,12 +16,20 @@ use crate::state::State;
 pub(super) async fn route(
     state: &Arc<State>,
     caller: &Caller,
+    headers: &ClientHeaders,
     path: &str,
     request: Request<Incoming>,
 ) -> Reply {
     let segments: Vec<&str> = path.split('/').filter(|s| !s.is_empty()).collect();
     match (request.method(), segments.as_slice()) {
-        (&Method::GET, ["devices"]) => devices(state, caller).await,
+        (&Method::POST, ["login"]) => people::login(state, caller, request).await,
+        (&Method::POST, ["logout"]) => people::logout(state, headers),
+        (&Method::POST, ["first-run"]) => people::first_run(state, caller, request).await,
+        (&Method::POST, ["password"]) => people::password(state, caller, headers, request).await,
+        (&Method::GET, ["me"]) => {
+            without_right(caller, Access::Read).unwrap_or_else(|| people::me(caller))
+        }
+        (&Method::GET, ["devices"]) => devices(state, caller, request.uri().query()).await,
         _ => reply::error(StatusCode::NOT_FOUND, "there is no such resource"),
     }
 }
@@ -38,13 +48,16 @@ pub(super) fn without_right(caller: &Caller, needed: Access) -> Option<Reply> {
     })
 }
 
-/// Everything that the page shows.
-async fn devices(state: &Arc<State>, caller: &Caller) -> Reply {
+/// What the page shows. `?text=&tag=&group=&kind=&sort=name|created&desc=1&limit=&cursor=`.
+async fn devices(state: &Arc<State>, caller: &Caller, query: Option<&str>) -> Reply {
     if let Some(refused) = without_right(caller, Access::Read) {
         return refused;
     }
-    match api::overview(state).await {
+    match api::overview(state, caller, query.unwrap_or_default()).await {
         Ok(value) => reply::json(StatusCode::OK, &value),
+        Err(error @ (StoreError::Cursor | StoreError::InUse(_))) => {
+            reply::error(StatusCode::BAD_REQUEST, error)
+        }
         Err(error) => {
             tracing::error!(%error, "the list of devices failed");
             reply::error(StatusCode::SERVICE_UNAVAILABLE, "the device store failed")

@@ -56,6 +56,7 @@ pub(crate) async fn play_url(
     node: &str,
     protocol: PlayProtocol,
     asker: Asker,
+    who: &str,
 ) -> Option<PlayUrl> {
     let path = StreamPath::device(&stream.serial, stream.channel).ok()?;
     let reach = node_reach(state, node, asker).await?;
@@ -64,13 +65,7 @@ pub(crate) async fn play_url(
         PlayProtocol::Hls => state.config.long_token_ttl,
         _ => state.config.token_ttl,
     };
-    let claims = Claims::new(
-        path,
-        TokenAction::Play,
-        "client",
-        state.now(),
-        ttl.as_secs(),
-    );
+    let claims = Claims::new(path, TokenAction::Play, who, state.now(), ttl.as_secs());
     let token = state.signer.sign(&claims);
     let web = reach.http_authority();
     let file = |scheme: &str, name: &str| {
