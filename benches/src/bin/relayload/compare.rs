@@ -2,11 +2,11 @@
 
 use std::io;
 
+use easydarwin_benches::load::stats::median;
 use serde::Serialize;
 
 use super::run::{self, Figures, Load};
 use super::server::Server;
-use super::stats::median;
 
 /// Percent of the machine that others may use within a round that counts.
 const FOREIGN_LIMIT: f64 = 20.0;

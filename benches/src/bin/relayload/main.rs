@@ -9,18 +9,15 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 mod compare;
 mod null;
-mod procfs;
 mod publisher;
-mod reader;
 mod run;
 mod server;
-mod stats;
 
 use easydarwin_benches::handshake::Target;
+use easydarwin_benches::load::process::raise_file_limit;
 use run::Load;
 use server::Server;
 
@@ -136,8 +133,7 @@ impl LoadArgs {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    raise_file_limit()?;
     match Cli::parse().command {
         Command::Compare {
             scenario,

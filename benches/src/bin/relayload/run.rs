@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::procfs;
-use super::publisher::Publishers;
-use super::reader::Readers;
 use easydarwin_benches::handshake::{self, Joined, Target};
+use easydarwin_benches::load::procfs;
+use easydarwin_benches::load::reader::Readers;
+use easydarwin_benches::load::stats::Histogram;
 use easydarwin_benches::synthetic::probe;
 
-use super::stats::Histogram;
+use super::publisher::Publishers;
 
 /// What is put on the server.
 #[derive(Debug, Clone)]

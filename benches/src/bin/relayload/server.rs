@@ -1,16 +1,15 @@
 //! Processes under measurement: started for a round, killed after it.
 
-use std::io::{self, BufRead, BufReader};
-use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::io;
+use std::process::Command;
 
 use easydarwin_benches::handshake::Target;
+use easydarwin_benches::load::process::{Process, beside, free_port};
 
 /// A server process and where it listens.
 #[derive(Debug)]
 pub struct Server {
-    child: Child,
+    process: Process,
     /// How to reach it.
     pub target: Target,
 }
@@ -26,7 +25,10 @@ impl Server {
 
     /// The media server `easydarwin` that stands beside this program.
     pub fn easydarwin() -> io::Result<Self> {
-        let program = beside("easydarwin")?;
+        let program = beside(
+            "easydarwin",
+            "cargo build --release -p easydarwin-core --features cli --bin easydarwin",
+        )?;
         let (rtsp, http) = (free_port()?, free_port()?);
         let mut command = Command::new(program);
         command.args([
@@ -49,50 +51,13 @@ impl Server {
     }
 
     fn spawn(mut command: Command, target: Target) -> io::Result<Self> {
-        let mut child = command
-            .env("EASYDARWIN_LOG", "warn")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let stdout = child
-            .stdout
-            .take()
-            .ok_or_else(|| io::Error::other("no standard output"))?;
-        let mut line = String::new();
-        BufReader::new(stdout).read_line(&mut line)?;
-        if !line.contains("ready") {
-            let _ = child.kill();
-            return Err(io::Error::other(format!(
-                "{command:?} did not become ready: {line}"
-            )));
-        }
-        Ok(Self { child, target })
+        command.env("EASYDARWIN_LOG", "warn");
+        let process = Process::start(command)?;
+        Ok(Self { process, target })
     }
 
     /// The process.
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.process.pid()
     }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn free_port() -> io::Result<SocketAddr> {
-    TcpListener::bind("127.0.0.1:0")?.local_addr()
-}
-
-fn beside(name: &str) -> io::Result<PathBuf> {
-    let path = std::env::current_exe()?.with_file_name(name);
-    if path.exists() {
-        return Ok(path);
-    }
-    Err(io::Error::other(format!(
-        "{} is missing; build it with: cargo build --release -p easydarwin-core --features cli --bin {name}",
-        path.display()
-    )))
 }

@@ -13,8 +13,8 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt, sockopt};
 use nix::sys::time::TimeSpec;
 
-use easydarwin_benches::handshake::Joined;
-use easydarwin_benches::synthetic::{self, probe};
+use crate::handshake::Joined;
+use crate::synthetic::{self, probe};
 
 use super::stats::Histogram;
 

@@ -10,6 +10,8 @@ pub struct Usage {
     pub cpu: Duration,
     /// Resident memory in bytes.
     pub rss: u64,
+    /// The part of it that belongs to no file: heap and stacks, `RssAnon`.
+    pub rss_anon: u64,
 }
 
 /// Reads the usage of `pid` from schedstat (nanoseconds) and status.
@@ -24,16 +26,18 @@ pub fn usage(pid: u32) -> Usage {
         .sum();
     Usage {
         cpu: Duration::from_nanos(ns),
-        rss: rss(pid),
+        rss: status(pid, "VmRSS:"),
+        rss_anon: status(pid, "RssAnon:"),
     }
 }
 
-fn rss(pid: u32) -> u64 {
+/// A size out of the process's status, in bytes.
+fn status(pid: u32, key: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     status
         .lines()
         .find_map(|line| {
-            line.strip_prefix("VmRSS:")?
+            line.strip_prefix(key)?
                 .split_whitespace()
                 .next()?
                 .parse::<u64>()
