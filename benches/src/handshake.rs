@@ -1,8 +1,10 @@
 //! As much RTSP as a load needs: blocking handshakes with any server.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
+
+use socket2::{Domain, Socket, Type};
 
 use crate::synthetic;
 
@@ -49,7 +51,10 @@ struct Dialog {
 
 impl Dialog {
     fn connect(addr: SocketAddr) -> io::Result<Self> {
-        let tcp = TcpStream::connect_timeout(&addr, PATIENCE)?;
+        Self::over(TcpStream::connect_timeout(&addr, PATIENCE)?)
+    }
+
+    fn over(tcp: TcpStream) -> io::Result<Self> {
         tcp.set_nodelay(true)?;
         tcp.set_read_timeout(Some(PATIENCE))?;
         Ok(Self {
@@ -145,15 +150,36 @@ pub fn publish(target: &Target, stream: usize) -> io::Result<TcpStream> {
         }
         Target::Rtsp { addr, .. } | Target::Path { addr, .. } => *addr,
     };
-    let mut dialog = Dialog::connect(addr)?;
-    dialog.request("ANNOUNCE", &url, "", &synthetic::sdp())?;
+    announce(Dialog::connect(addr)?, &url, "")
+}
+
+/// Becomes the publisher of `path` as a device does: from its own address, with the token that it
+/// was given, if it was given one.
+pub fn publish_as_device(
+    addr: SocketAddr,
+    path: &str,
+    from: IpAddr,
+    token: Option<&str>,
+) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
+    socket.bind(&SocketAddr::new(from, 0).into())?;
+    socket.connect_timeout(&addr.into(), PATIENCE)?;
+    let login = token.map_or(String::new(), |token| {
+        format!("Authorization: Bearer {token}\r\n")
+    });
+    let url = format!("rtsp://{addr}/{path}");
+    announce(Dialog::over(socket.into())?, &url, &login)
+}
+
+fn announce(mut dialog: Dialog, url: &str, login: &str) -> io::Result<TcpStream> {
+    dialog.request("ANNOUNCE", url, login, &synthetic::sdp())?;
     dialog.request(
         "SETUP",
         &format!("{url}/streamid=0"),
         "Transport: RTP/AVP/TCP;unicast;interleaved=0-1;mode=record\r\n",
         "",
     )?;
-    dialog.request("RECORD", &url, "Range: npt=0.000-\r\n", "")?;
+    dialog.request("RECORD", url, "Range: npt=0.000-\r\n", "")?;
     Ok(dialog.tcp)
 }
 

@@ -1,0 +1,157 @@
+//! The processes of a measurement.
+
+use std::fs::{self, File};
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use easydarwin_benches::load::process::{Process, beside, free_port};
+use serde::de::DeserializeOwned;
+
+use super::api::Api;
+use super::identity::Identity;
+use super::run::Plan;
+
+/// Where the parts listen and keep their files; the folder is removed at the end.
+#[derive(Debug)]
+pub struct Parts {
+    folder: PathBuf,
+    cms_port: u16,
+}
+
+impl Parts {
+    /// Writes down who may register.
+    pub fn new(plan: &Plan) -> io::Result<Self> {
+        let folder = std::env::temp_dir().join(format!("easydarwin-fleet-{}", std::process::id()));
+        fs::create_dir_all(&folder)?;
+        let lines = (0..plan.devices).map(|index| Identity::new(index, plan.ed1_share).line());
+        fs::write(folder.join("devices"), lines.collect::<String>())?;
+        Ok(Self {
+            folder,
+            cms_port: free_port()?.port(),
+        })
+    }
+
+    /// The CMS that stands beside this program; `known`: it knows the devices.
+    pub fn cms(&self, known: bool) -> io::Result<Process> {
+        let program = beside(
+            "easydarwin-cms",
+            "cargo build --release -p easydarwin-cms --bin easydarwin-cms",
+        )?;
+        let mut command = self.command(&program, "cms.log")?;
+        command
+            .args(["--listen", &format!("0.0.0.0:{}", self.cms_port)])
+            .arg("--data")
+            .arg(self.folder.join("cms"));
+        if known {
+            command.arg("--devices").arg(self.folder.join("devices"));
+        }
+        Process::start(command)
+    }
+
+    /// How clients ask it.
+    pub fn api(&self) -> io::Result<Api> {
+        let key = fs::read_to_string(self.folder.join("cms/api-key"))?;
+        Ok(Api {
+            cms: SocketAddr::from(([127, 0, 0, 1], self.cms_port)),
+            key: key.trim().to_owned(),
+        })
+    }
+
+    /// The media node.
+    pub fn node(&self) -> io::Result<Process> {
+        let program = beside(
+            "easydarwin",
+            "cargo build --release -p easydarwin-core --features cli --bin easydarwin",
+        )?;
+        let (rtsp, http) = (free_port()?.to_string(), free_port()?.to_string());
+        let mut command = self.command(&program, "node.log")?;
+        command
+            .args(["--rtsp", &rtsp, "--http", &http])
+            .args(["--cms", &format!("127.0.0.1:{}", self.cms_port)])
+            .arg("--join-key-file")
+            .arg(self.folder.join("cms/join-key"))
+            .args(["--node-id", "fleet-node", "--idle", "3600"])
+            // All viewers come from one address.
+            .args(["--max-connections-per-address", "20000"]);
+        Process::start(command)
+    }
+
+    /// The null server, and its port.
+    pub fn null(&self, answer: usize) -> io::Result<(Process, u16)> {
+        let port = free_port()?.port();
+        let mut command = self.command(&std::env::current_exe()?, "null.log")?;
+        command
+            .args(["null", "--listen", &format!("0.0.0.0:{port}")])
+            .args(["--answer", &answer.to_string()]);
+        Ok((Process::start(command)?, port))
+    }
+
+    /// The devices, at the CMS or at the null server's port.
+    pub fn fleet(&self, plan: &Plan, null: Option<u16>) -> io::Result<Process> {
+        let mut command = self.command(&std::env::current_exe()?, "fleet.log")?;
+        command
+            .arg("fleet")
+            .args(["--devices", &plan.devices.to_string()])
+            .args(["--port", &null.unwrap_or(self.cms_port).to_string()])
+            .args(["--rate", &plan.rate.to_string()])
+            .args(["--ed1-share", &plan.ed1_share.to_string()])
+            .args(["--streams", &plan.streams.to_string()]);
+        if null.is_some() {
+            command.arg("--null");
+        }
+        Process::start(command)
+    }
+
+    /// The viewers.
+    pub fn viewers(&self) -> io::Result<Process> {
+        let mut command = self.command(&std::env::current_exe()?, "viewers.log")?;
+        command.arg("viewers");
+        Process::start(command)
+    }
+
+    /// The end of a log, for whoever has to find out what went wrong.
+    pub fn logs(&self) -> String {
+        let mut text = String::new();
+        for name in [
+            "cms.log",
+            "node.log",
+            "fleet.log",
+            "null.log",
+            "viewers.log",
+        ] {
+            let log = fs::read_to_string(self.folder.join(name)).unwrap_or_default();
+            let lines: Vec<&str> = log.lines().rev().take(8).collect();
+            if !lines.is_empty() {
+                text.push_str(&format!("--- {name}\n"));
+            }
+            for line in lines.into_iter().rev() {
+                text.push_str(line);
+                text.push('\n');
+            }
+        }
+        text
+    }
+
+    fn command(&self, program: &Path, log: &str) -> io::Result<Command> {
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.folder.join(log))?;
+        let mut command = Command::new(program);
+        command.stderr(log);
+        Ok(command)
+    }
+}
+
+impl Drop for Parts {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Asks one of our own processes.
+pub fn ask<T: DeserializeOwned>(process: &mut Process, question: &str) -> io::Result<T> {
+    Ok(serde_json::from_str(&process.ask(question)?)?)
+}
