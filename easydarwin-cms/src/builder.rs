@@ -114,11 +114,7 @@ impl CmsBuilder {
     /// [`CmsError`]: the port is taken, policy `open` on a public address, no random bytes.
     pub async fn build(self) -> Result<Cms, CmsError> {
         let config = self.config;
-        if config.policy == Policy::Open && !config.i_know && !config.listen.ip().is_loopback() {
-            return Err(CmsError::OpenOnPublicAddress {
-                address: config.listen,
-            });
-        }
+        check(&config)?;
         let secrets = match self.secrets {
             Some(secrets) => secrets,
             None => Secrets::generate()?,
@@ -180,6 +176,16 @@ impl CmsBuilder {
             local,
         })
     }
+}
+
+/// What can be said of a configuration before it is used.
+pub(crate) fn check(config: &CmsConfig) -> Result<(), CmsError> {
+    if config.policy == Policy::Open && !config.i_know && !config.listen.ip().is_loopback() {
+        return Err(CmsError::OpenOnPublicAddress {
+            address: config.listen,
+        });
+    }
+    Ok(())
 }
 
 /// A CMS whose port is open.

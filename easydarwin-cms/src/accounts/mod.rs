@@ -12,6 +12,8 @@ mod login;
 mod name;
 mod password;
 
+#[cfg(feature = "cli")]
+pub(crate) use directory::ADOPT_UNTIL;
 pub(crate) use directory::Directory;
 pub use first_run::FirstRun;
 pub(crate) use follow::{follow, people_changed};

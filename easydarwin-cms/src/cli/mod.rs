@@ -3,6 +3,7 @@
 mod devices_file;
 #[cfg(unix)]
 mod limits;
+mod manage;
 mod run;
 mod secrets;
 mod settings;
@@ -41,6 +42,24 @@ struct Cli {
 enum Command {
     /// Print a new key for a camera or for media nodes (256 random bits)
     NewKey,
+    /// Look at settings without starting anything
+    #[command(subcommand)]
+    Config(Config),
+    #[command(flatten)]
+    Manage(manage::Command),
+}
+
+#[derive(Debug, Subcommand)]
+enum Config {
+    /// Say what is wrong with the settings, or that nothing is
+    Check {
+        /// TOML file with settings
+        #[arg(long, value_name = "FILE", env = "EASYDARWIN_CMS_CONFIG")]
+        config: Option<PathBuf>,
+
+        #[command(flatten)]
+        settings: Box<Settings>,
+    },
 }
 
 const EXAMPLES: &str = "\
@@ -67,6 +86,10 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
         Some(Command::NewKey) => new_key(),
+        Some(Command::Config(Config::Check { config, settings })) => {
+            run::check_config(config.as_deref(), *settings)
+        }
+        Some(Command::Manage(command)) => manage::run(command),
         None => run::run(cli.config.as_deref(), cli.settings),
     };
     match result {

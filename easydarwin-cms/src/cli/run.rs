@@ -1,23 +1,88 @@
 //! From settings to a running CMS.
 
+use std::fs::{File, TryLockError};
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 
+use easydarwin_core::registry::{Account, AccountStore as _, GroupPath, Role};
 use tracing_subscriber::EnvFilter;
 
 use super::devices_file::{self, Entry};
 use super::{Settings, secrets};
-use crate::{Cms, CmsConfig, CmsError, SqliteStore};
+use crate::{Cms, CmsConfig, CmsError, FirstRun, SqliteStore};
 
 /// The store's file in the data directory.
-const DATABASE: &str = "cms.db";
+pub(super) const DATABASE: &str = "cms.db";
 
-pub(super) fn run(config: Option<&Path>, flags: Settings) -> Result<(), CmsError> {
-    let settings = match config {
+/// The file in the data directory that a running CMS holds.
+const LOCK: &str = "lock";
+
+/// Takes the data directory; until the file is dropped no other CMS does.
+pub(super) fn lock(data: &Path) -> Result<File, CmsError> {
+    let path = data.join(LOCK);
+    let failed = |source| CmsError::File {
+        path: path.display().to_string(),
+        source,
+    };
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(CmsError::Config(format!(
+            "a CMS runs on the data directory {}: stop it first",
+            data.display()
+        ))),
+        Err(TryLockError::Error(source)) => Err(failed(source)),
+    }
+}
+
+/// Looks at the settings as a start would, and says what is wrong with them.
+pub(super) fn check_config(config: Option<&Path>, flags: Settings) -> Result<(), CmsError> {
+    let settings = merged(config, flags)?;
+    let filter = settings.log.as_deref().unwrap_or("info");
+    EnvFilter::try_new(filter)
+        .map_err(|e| CmsError::Config(format!("the log filter is wrong: {e}")))?;
+    let config = settings.to_config();
+    crate::builder::check(&config)?;
+    if let Some(path) = &settings.devices {
+        devices_file::read(path)?;
+    }
+    let mut shortages = Vec::new();
+    #[cfg(unix)]
+    shortages.extend(
+        super::limits::check(&config)
+            .map_err(|e| CmsError::Config(format!("the limit of open files: {e}")))?
+            .iter()
+            .map(ToString::to_string),
+    );
+    if settings.data.is_none() {
+        shortages.push("no data directory (--data): everything is forgotten at the end".into());
+    }
+    let out = &mut io::stdout();
+    let mut say = |line: &str| {
+        writeln!(out, "{line}")
+            .map_err(|e| CmsError::Config(format!("stdout cannot be written: {e}")))
+    };
+    for shortage in &shortages {
+        say(&format!("note: {shortage}"))?;
+    }
+    say("the settings are good")
+}
+
+fn merged(config: Option<&Path>, flags: Settings) -> Result<Settings, CmsError> {
+    Ok(match config {
         Some(path) => flags.over(read_file(path)?),
         None => flags,
-    };
+    })
+}
+
+pub(super) fn run(config: Option<&Path>, flags: Settings) -> Result<(), CmsError> {
+    let settings = merged(config, flags)?;
     log_to_stderr(settings.log.as_deref().unwrap_or("info"))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -59,8 +124,12 @@ async fn serve(settings: Settings) -> Result<(), CmsError> {
     let config = settings.to_config();
     look_at_limits(&config)?;
     let mut builder = Cms::builder(config).secrets(secrets);
+    let mut held = None;
     if let Some(data) = &settings.data {
-        builder = builder.store(Arc::new(SqliteStore::open(&data.join(DATABASE))?));
+        held = Some(lock(data)?);
+        let store = Arc::new(SqliteStore::open(&data.join(DATABASE))?);
+        let first = first_run(data, &store).await?;
+        builder = builder.store(store).first_run(first);
     }
     let cms = builder.build().await?;
     for device in settings.device.iter().flatten() {
@@ -91,7 +160,28 @@ async fn serve(settings: Settings) -> Result<(), CmsError> {
         "easydarwin-cms ready: cms={address} page=http://{address}/"
     )
     .map_err(|e| CmsError::Config(format!("stdout cannot be written: {e}")))?;
-    cms.run(shutdown).await
+    let done = cms.run(shutdown).await;
+    drop(held);
+    done
+}
+
+/// While there is no administrator, a secret waits for one.
+async fn first_run(data: &Path, store: &SqliteStore) -> Result<FirstRun, CmsError> {
+    let first = FirstRun::of(data);
+    let is_admin = |account: &Account| {
+        let role = account.rights.role_in(&GroupPath::root());
+        account.enabled && account.password.is_some() && role == Some(Role::Admin)
+    };
+    if store.accounts().await?.iter().any(is_admin) || first.is_waiting() {
+        return Ok(first);
+    }
+    let secret = first.make()?;
+    if io::stderr().is_terminal() {
+        // Not through the log, which may be kept for ever.
+        eprintln!("First-run secret, for 24 hours: {secret}");
+    }
+    tracing::info!(path = %first.path().display(), "there is no administrator yet; the secret that makes one is in this file");
+    Ok(first)
 }
 
 /// Takes what the system allows, and says what is short of what is wanted.

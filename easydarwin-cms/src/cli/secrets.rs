@@ -10,18 +10,29 @@ use easydarwin_core::registry::random_bytes;
 use super::Settings;
 use crate::{CmsError, Secrets};
 
+/// Names of the secrets' files in the data directory.
+pub(super) const API_KEY: &str = "api-key";
+pub(super) const JOIN_KEY: &str = "join-key";
+pub(super) const TOKEN_KEY: &str = "token-key";
+pub(super) const PEPPER: &str = "pepper";
+
+/// What goes into the digests of old devices' tokens.
+pub(super) fn pepper(data: &Path) -> Result<[u8; 32], CmsError> {
+    read_or_make_bytes(&data.join(PEPPER))
+}
+
 pub(super) fn load(settings: &Settings) -> Result<Secrets, CmsError> {
     let mut secrets = Secrets::generate()?;
     if let Some(data) = settings.data.as_deref() {
         fs::create_dir_all(data).map_err(|source| failed(data, source))?;
         if settings.api_key_file.is_none() {
-            secrets.api_key = read_or_make(&data.join("api-key"))?;
+            secrets.api_key = read_or_make(&data.join(API_KEY))?;
         }
         if settings.join_key.is_none() && settings.join_key_file.is_none() {
-            secrets.join_key = read_or_make(&data.join("join-key"))?;
+            secrets.join_key = read_or_make(&data.join(JOIN_KEY))?;
         }
-        secrets.token_seed = read_or_make_bytes(&data.join("token-key"))?;
-        secrets.pepper = read_or_make_bytes(&data.join("pepper"))?;
+        secrets.token_seed = read_or_make_bytes(&data.join(TOKEN_KEY))?;
+        secrets.pepper = pepper(data)?;
     }
     if let Some(path) = &settings.api_key_file {
         secrets.api_key = read_or_make(path)?;
