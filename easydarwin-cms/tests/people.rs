@@ -203,6 +203,13 @@ async fn each_sees_and_does_what_his_groups_and_role_allow() {
         let count = list.body.text("DeviceCount").unwrap();
         assert_eq!(count, seen.len().to_string(), "{key}");
     }
+    // Who is not there stays listed, for those who ask.
+    b.device("n2", "north").await;
+    for (status, count) in [("online", "2"), ("offline", "1"), ("all", "3")] {
+        let path = format!("/api/v1/getdevicelist?status={status}");
+        let list = b.as_key("all", &path).await.envelope();
+        assert_eq!(list.body.text("DeviceCount").unwrap(), count, "{status}");
+    }
     let within = b.as_key("north", "/api/v2/devices?group=south").await;
     assert!(serials(&within).is_empty());
     let within = b.as_key("all", "/api/v2/devices?group=north&text=N1").await;

@@ -14,30 +14,84 @@ use crate::access::Access;
 use crate::devices::{DeviceInfo, Session};
 use crate::state::State;
 
-/// The devices that are online, as the original lists them.
-pub(super) fn list(state: &State, caller: &Caller, query: &Query, cseq: &str) -> Answer {
+/// The devices that are online, as the original lists them; with `status=all` or
+/// `status=offline` also or only those that are not, each with its `Status`.
+pub(super) async fn list(state: &State, caller: &Caller, query: &Query, cseq: &str) -> Answer {
+    let kind = MessageType::DeviceListAck;
+    let (online, offline) = match query.get("status") {
+        None | Some("online") => (true, false),
+        Some("offline") => (false, true),
+        Some("all") => (true, true),
+        Some(_) => {
+            let mut envelope = Envelope::answer(kind, cseq, ErrorNum::BAD_REQUEST);
+            let reason = "status is one of online, offline, all";
+            envelope.body.set("Reason", reason);
+            return Answer::new(envelope);
+        }
+    };
     let mut devices = Vec::new();
-    for session in state.sessions.all() {
-        if caller.identity.in_group(&session.group()) < Access::Read {
-            continue;
+    if online {
+        for session in state.sessions.all() {
+            if caller.identity.in_group(&session.group()) < Access::Read {
+                continue;
+            }
+            let info = session.info();
+            if wanted(query, info.app_type.as_str(), &info.terminal) {
+                let mut fields = entry(state, caller, &session, &info);
+                if offline {
+                    fields.set("Status", "online");
+                }
+                devices.push(fields);
+            }
         }
-        let info = session.info();
-        let kind = query.get("apptype");
-        let terminal = query.get("terminaltype");
-        if !any_of(kind, |text| {
-            text.eq_ignore_ascii_case(info.app_type.as_str())
-        }) || !any_of(terminal, |text| same_terminal(text, &info.terminal))
-        {
-            continue;
-        }
-        devices.push(entry(state, caller, &session, &info));
     }
-    let mut envelope = Envelope::answer(MessageType::DeviceListAck, cseq, ErrorNum::OK);
+    if offline && let Err(error) = list_offline(state, caller, query, &mut devices).await {
+        tracing::error!(%error, "the list of devices failed");
+        return Answer::new(Envelope::answer(kind, cseq, ErrorNum::UNAVAILABLE));
+    }
+    let mut envelope = Envelope::answer(kind, cseq, ErrorNum::OK);
     envelope
         .body
         .set("DeviceCount", devices.len().to_string())
         .set_list("Devices", devices);
     Answer::new(envelope)
+}
+
+async fn list_offline(
+    state: &State,
+    caller: &Caller,
+    query: &Query,
+    devices: &mut Vec<Fields>,
+) -> Result<(), StoreError> {
+    let mut known = DeviceQuery {
+        groups: caller.identity.scope(),
+        ..DeviceQuery::default()
+    };
+    loop {
+        let page = state.devices.list(&known).await?;
+        for device in page.items {
+            let said = &device.said;
+            let is_here = state.sessions.get(&device.serial).is_some();
+            if is_here || !wanted(query, &said.app_type, &said.terminal_type) {
+                continue;
+            }
+            let mut fields = Fields::new();
+            fields
+                .set("Serial", device.serial.as_str())
+                .set("Name", device.name())
+                .set("Tag", said.tag.as_str())
+                .set("AppType", said.app_type.as_str())
+                .set("TerminalType", said.terminal_type.as_str())
+                .set("Status", "offline")
+                .set_some("LastSeen", device.last_seen.map(|at| at.0.to_string()))
+                .set("Reason", device.last_cause.as_str());
+            devices.push(fields);
+        }
+        match page.next {
+            Some(next) => known.cursor = Some(next),
+            None => return Ok(()),
+        }
+    }
 }
 
 fn entry(state: &State, caller: &Caller, session: &Session, info: &DeviceInfo) -> Fields {
@@ -52,6 +106,13 @@ fn entry(state: &State, caller: &Caller, session: &Session, info: &DeviceInfo) -
         fields.set("SnapURL", snap_url(state, caller, &session.serial, 1));
     }
     fields
+}
+
+fn wanted(query: &Query, kind: &str, terminal: &str) -> bool {
+    any_of(query.get("apptype"), |text| text.eq_ignore_ascii_case(kind))
+        && any_of(query.get("terminaltype"), |text| {
+            same_terminal(text, terminal)
+        })
 }
 
 fn any_of(filter: Option<&str>, fits: impl Fn(&str) -> bool) -> bool {

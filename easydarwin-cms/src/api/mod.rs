@@ -52,7 +52,7 @@ pub(crate) async fn rest(state: &Arc<State>, caller: &Caller, target: &str) -> A
         return refused;
     }
     match name {
-        "getdevicelist" => devices::list(state, caller, &query, "1"),
+        "getdevicelist" => devices::list(state, caller, &query, "1").await,
         "getdeviceinfo" => devices::info(state, caller, query.get("device"), "1"),
         "getbaseconfig" => devices::base_config(state, caller),
         "startdevicestream" => streams::start(state, caller, &query).await,
@@ -112,7 +112,8 @@ pub(crate) async fn json(
     }
     match kind {
         MessageType::DeviceListReq => {
-            devices::list(state, caller, &Query::default(), &cseq).envelope
+            let query = Query::default();
+            devices::list(state, caller, &query, &cseq).await.envelope
         }
         MessageType::DeviceInfoReq => {
             let serial = message.body.text("Serial");
