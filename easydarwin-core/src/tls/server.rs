@@ -1,17 +1,20 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 use rustls::ServerConfig;
+use rustls::crypto::ring::Ticketer;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::server::{ClientHello, ResolvesServerCert, ServerConnection};
 use rustls::sign::CertifiedKey;
+use tokio::net::TcpStream;
 
 use super::pem::{read, read_certificates};
-use super::{TlsError, provider};
+use super::{TlsError, TlsStream, provider};
 
 /// What a server shows its clients; cheap to clone, clones share the certificate.
 #[derive(Clone)]
@@ -21,6 +24,8 @@ pub struct TlsConfig {
     pub(crate) handshake_timeout: Duration,
     pub(crate) handshakes: usize,
     pub(crate) watch: Option<Duration>,
+    /// Ciphertext that waits for its sockets, of the sessions that were begun here.
+    held: Arc<AtomicUsize>,
 }
 
 /// A certificate and its key in PEM files, and what was read from them last.
@@ -55,10 +60,13 @@ impl TlsConfig {
             shown: Mutex::new(Arc::new(shown)),
             seen: Mutex::new(seen),
         });
-        let rustls = ServerConfig::builder_with_provider(provider())
+        let mut rustls = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
             .with_cert_resolver(files.clone());
+        // Sessions are resumed by what the client kept: a table of ours would have to hold one for
+        // each of all devices that come back at once.
+        rustls.ticketer = Ticketer::new()?;
         Ok(Self {
             files: Some(files),
             ..Self::from_rustls(Arc::new(rustls))
@@ -74,7 +82,18 @@ impl TlsConfig {
             handshake_timeout: Duration::from_secs(10),
             handshakes: 512,
             watch: Some(Duration::from_secs(10)),
+            held: Arc::default(),
         }
+    }
+
+    /// Begins a session with a client on this socket; its [`handshake`](TlsStream::handshake) is to
+    /// be run next. For servers of the embedder's own: how many and how long is theirs to decide.
+    ///
+    /// # Errors
+    /// [`TlsError`] when the library refuses the settings.
+    pub fn accept(&self, socket: TcpStream) -> Result<TlsStream, TlsError> {
+        let session = ServerConnection::new(self.rustls.clone())?;
+        Ok(TlsStream::new(socket, session.into(), self.held.clone()))
     }
 
     /// How long a handshake may take. Default 10 s.

@@ -28,11 +28,10 @@ thread_local! {
 /// A TLS session on a socket. Reads and writes never wait and may come from different tasks: both
 /// sides of a session share its state, behind a short lock.
 ///
-/// What could not be handed to the socket, at most [`MAX_HELD`] bytes of ciphertext, is sent
-/// before anything else by whatever is called next, and by whoever waits in
-/// [`readable`](Self::readable).
+/// What could not be handed to the socket, at most 64 KiB of ciphertext, is sent before anything
+/// else by whatever is called next; [`flush`](Self::flush) does nothing but that.
 #[derive(Debug)]
-pub(crate) struct TlsStream {
+pub struct TlsStream {
     socket: TcpStream,
     session: Mutex<Session>,
     /// Told when ciphertext is left over, so that the reading side sends it.
@@ -62,12 +61,16 @@ impl TlsStream {
         }
     }
 
-    pub(crate) fn socket(&self) -> &TcpStream {
+    /// The socket, for its addresses and its readiness.
+    pub fn socket(&self) -> &TcpStream {
         &self.socket
     }
 
     /// Runs the handshake to its end. `first`: what was read from the socket already.
-    pub(crate) async fn handshake(&self, first: &[u8]) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// The socket's, and what is wrong with the peer's handshake.
+    pub async fn handshake(&self, first: &[u8]) -> io::Result<()> {
         self.take_handshake(first)?;
         loop {
             let (wants_write, handshaking) = {
@@ -108,7 +111,10 @@ impl TlsStream {
     ///
     /// `room` must hold more than a record (17 KiB), so that all that is read from the socket finds
     /// its place.
-    pub(crate) fn try_read(&self, room: &mut [u8]) -> io::Result<Option<usize>> {
+    ///
+    /// # Errors
+    /// The socket's, and what is wrong with the peer's records.
+    pub fn try_read(&self, room: &mut [u8]) -> io::Result<Option<usize>> {
         let mut session = self.session.lock();
         if let Some(count) = read_plaintext(&mut session, room)? {
             return Ok(Some(count));
@@ -151,8 +157,11 @@ impl TlsStream {
         })
     }
 
-    /// Encrypts and sends as much as the socket and [`MAX_HELD`] take.
-    pub(crate) fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    /// Encrypts and sends as much as the socket and the session (64 KiB) take.
+    ///
+    /// # Errors
+    /// The socket's; [`io::ErrorKind::WouldBlock`] when nothing was taken.
+    pub fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         let mut session = self.session.lock();
         let total: usize = slices.iter().map(|slice| slice.len()).sum();
         let mut taken: usize = 0;
@@ -186,12 +195,15 @@ impl TlsStream {
     }
 
     /// Sends what is left over. Returns whether nothing is left.
-    pub(crate) fn flush(&self) -> io::Result<bool> {
+    ///
+    /// # Errors
+    /// The socket's.
+    pub fn flush(&self) -> io::Result<bool> {
         self.send(&mut self.session.lock())
     }
 
     /// Whether ciphertext waits for the socket.
-    pub(crate) fn has_left(&self) -> bool {
+    pub fn has_left(&self) -> bool {
         self.session.lock().held > 0
     }
 
@@ -221,10 +233,15 @@ impl TlsStream {
         }
     }
 
+    /// Says that nothing more will be written; [`flush`](Self::flush) sends it.
+    pub fn goodbye(&self) {
+        self.session.lock().tls.send_close_notify();
+    }
+
     /// Says goodbye and closes the writing side, once all is sent.
     #[cfg(feature = "server")]
     pub(crate) async fn close(&self) -> io::Result<()> {
-        self.session.lock().tls.send_close_notify();
+        self.goodbye();
         while !self.flush()? {
             self.socket.writable().await?;
         }
