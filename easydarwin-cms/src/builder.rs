@@ -2,6 +2,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use easydarwin_core::protocol::node::Revoked;
 use easydarwin_core::protocol::{check_serial, login};
 use easydarwin_core::registry::{
     AccountStore, Author, Cidr, CmsClock, Credential, DeviceChange, DevicePatch, DeviceStore,
@@ -337,6 +338,13 @@ impl CmsHandle {
         self.state.devices.change(changes, &by).await?;
         self.state.changed.notify_one();
         Ok(())
+    }
+
+    /// Takes back what was given until now to a subject, for a device or for a stream: tokens of
+    /// before are refused, here and at the media nodes, and the sessions that began with them
+    /// end. A device's connection is closed, too.
+    pub fn revoke(&self, what: Revoked) {
+        nodes::revoke(&self.state, [what]);
     }
 
     /// The key that clients bring.

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use easydarwin_core::registry::{
-    AccountStore, CmsClock, DeviceStore, NodeDirectory, Presence, TokenSigner, TokenVerifier,
-    UnixMillis,
+    AccountStore, Claims, CmsClock, DeviceStore, NodeDirectory, Presence, StreamPath, TokenAction,
+    TokenSigner, TokenVerifier, UnixMillis,
 };
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -84,6 +84,21 @@ impl State {
     pub(crate) fn adopts(&self) -> bool {
         let now = self.now();
         (self.config.policy == Policy::Adopt && now < self.adopt_until) || self.people.adopts(now)
+    }
+
+    /// What a token says that is made now. It counts also if something was taken back from the
+    /// same subject in this very second.
+    pub(crate) fn claims(
+        &self,
+        path: StreamPath,
+        action: TokenAction,
+        subject: &str,
+        ttl: Duration,
+    ) -> Claims {
+        let mut claims = Claims::new(path, action, subject, self.now(), ttl.as_secs());
+        let list = self.verifier.revocations();
+        claims.iat = claims.iat.max(list.not_before(subject, &claims.path));
+        claims
     }
 
     /// The connection id that devices see: 32 hex digits.

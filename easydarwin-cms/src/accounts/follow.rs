@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use easydarwin_core::protocol::node::Revoked;
 use easydarwin_core::registry::{AuditEntry, StoreError};
 
-use crate::devices::Session;
+use crate::nodes::revoke;
 use crate::state::State;
-use crate::streams::close_streams;
 
 /// How often the audit is looked at for what another process has changed.
 const LOOK: Duration = Duration::from_secs(1);
@@ -59,9 +59,9 @@ async fn take_effect(state: &Arc<State>, entries: &[AuditEntry]) -> Result<(), S
         people_changed(state, None).await?;
     }
     if entries.iter().any(|e| e.action == "group.move") {
-        for session in state.sessions.all() {
-            device(state, &session.serial).await?;
-        }
+        let all = state.sessions.all();
+        let serials: Vec<_> = all.iter().map(|session| &*session.serial).collect();
+        devices(state, &serials).await?;
     }
     let mut serials: Vec<&str> = entries
         .iter()
@@ -70,10 +70,7 @@ async fn take_effect(state: &Arc<State>, entries: &[AuditEntry]) -> Result<(), S
         .collect();
     serials.sort_unstable();
     serials.dedup();
-    for serial in serials {
-        device(state, serial).await?;
-    }
-    Ok(())
+    devices(state, &serials).await
 }
 
 /// Reads people and keys anew. Who has other rights now begins anew with them, who has another
@@ -83,55 +80,40 @@ pub(crate) async fn people_changed(
     keep: Option<&str>,
 ) -> Result<(), StoreError> {
     let different = state.people.reload(&*state.accounts, state.now()).await?;
-    for who in different.rights {
-        tracing::info!(who, "somebody's rights were changed");
-    }
+    revoke(state, different.rights.into_iter().map(Revoked::Subject));
     for name in different.logins {
         state.logins.end(&name, keep);
     }
     Ok(())
 }
 
-/// A connected device that was removed or disabled, or whose credential was withdrawn, goes; one
-/// that was moved is seen by others.
-async fn device(state: &Arc<State>, serial: &str) -> Result<(), StoreError> {
-    let known = state.devices.get(serial).await?;
-    let reason = match &known {
-        None => Some("it was removed"),
-        Some(device) if !device.enabled => Some("it was disabled"),
-        Some(_) => None,
-    };
-    let Some(session) = state.sessions.get(serial) else {
-        if reason.is_some() {
-            // Its media may flow on without it.
-            end_streams(state, serial);
+/// Devices that were removed or disabled, or whose credential was withdrawn, go with all that they
+/// publish; those that were moved are seen by others.
+async fn devices(state: &Arc<State>, serials: &[&str]) -> Result<(), StoreError> {
+    let mut out = Vec::new();
+    for serial in serials {
+        if let Some(reason) = why_out(state, serial).await? {
+            tracing::info!(serial, reason, "a device is shut out");
+            out.push(Revoked::Device((*serial).to_owned()));
         }
-        return Ok(());
-    };
-    if let Some(reason) = reason {
-        end(state, &session, reason);
-        return Ok(());
     }
-    if let Some(device) = known {
-        session.set_group(device.group);
-    }
-    let Some(proved) = &session.credential else {
-        return Ok(());
-    };
-    if !proved.is_among(&state.devices.credentials(serial).await?) {
-        end(state, &session, "its credential was withdrawn");
-    }
+    revoke(state, out);
     Ok(())
 }
 
-fn end(state: &Arc<State>, session: &Session, reason: &str) {
-    tracing::info!(serial = %session.serial, reason, "device's connection is closed");
-    session.link.close();
-    end_streams(state, &session.serial);
-}
-
-/// Not waited for: nodes have seconds to answer, and many devices may be changed at once.
-fn end_streams(state: &Arc<State>, serial: &str) {
-    let (state_, serial) = (state.clone(), serial.to_owned());
-    state.spawn(async move { close_streams(&state_, &serial).await });
+async fn why_out(state: &State, serial: &str) -> Result<Option<&'static str>, StoreError> {
+    let device = match state.devices.get(serial).await? {
+        None => return Ok(Some("it was removed")),
+        Some(device) if !device.enabled => return Ok(Some("it was disabled")),
+        Some(device) => device,
+    };
+    let Some(session) = state.sessions.get(serial) else {
+        return Ok(None);
+    };
+    session.set_group(device.group);
+    let Some(proved) = &session.credential else {
+        return Ok(None);
+    };
+    let withdrawn = !proved.is_among(&state.devices.credentials(serial).await?);
+    Ok(withdrawn.then_some("its credential was withdrawn"))
 }

@@ -111,9 +111,10 @@ pub(super) async fn get(state: &Arc<State>, caller: &Caller, query: &Query) -> A
     let protocol = query.get("protocol").map(PlayProtocol::parse);
     let Some(Some(protocol)) = protocol else {
         let mut envelope = answer(kind, "1", ErrorNum::BAD_REQUEST, &asked);
-        envelope
-            .body
-            .set("Reason", "protocol is one of RTSP, HLS, WS, FMP4, POSTER");
+        envelope.body.set(
+            "Reason",
+            "protocol is one of RTSP, RTSPS, HLS, WS, FMP4, POSTER",
+        );
         return Answer::new(envelope);
     };
     let ready = match state.operations.start(state, &asked.stream, None).await {

@@ -27,8 +27,8 @@ pub(crate) struct Picture {
     pub(crate) jpeg: Bytes,
     /// When it came.
     pub(crate) at: UnixMillis,
-    /// The path part of its URL, signed, and until when that is handed out.
-    url: Option<(String, UnixMillis)>,
+    /// The path part of its URL, what it is signed for, and until when it is handed out.
+    url: Option<(String, Claims, UnixMillis)>,
 }
 
 /// The newest picture of each channel, under a cap.
@@ -84,20 +84,21 @@ impl Snapshots {
         let now = state.now();
         let mut table = self.table.lock();
         let picture = table.pictures.get_mut(stream)?;
-        if let Some((path, until)) = &picture.url
+        if let Some((path, claims, until)) = &picture.url
             && now < *until
+            && state.verifier.revocations().allows(claims)
         {
             return Some(path.clone());
         }
         let claimed = StreamPath::device(&stream.serial, stream.channel).ok()?;
         let ttl = state.config.long_token_ttl;
-        let claims = Claims::new(claimed, TokenAction::Snapshot, "client", now, ttl.as_secs());
+        let claims = state.claims(claimed, TokenAction::Snapshot, "client", ttl);
         let token = state.signer.sign(&claims);
         let path = format!(
             "/snap/{token}/{}_{}_{}.jpg",
             stream.serial, stream.channel, picture.at.0
         );
-        picture.url = Some((path.clone(), now.plus(ttl / 2)));
+        picture.url = Some((path.clone(), claims, now.plus(ttl / 2)));
         Some(path)
     }
 }

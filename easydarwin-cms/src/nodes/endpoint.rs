@@ -11,6 +11,7 @@ pub(crate) struct Reach {
     /// A name or an IP literal, without brackets.
     pub(crate) host: String,
     pub(crate) rtsp: u16,
+    pub(crate) rtsps: Option<u16>,
     pub(crate) http: Option<u16>,
 }
 
@@ -53,6 +54,7 @@ pub(crate) fn reach(endpoints: &[Endpoint], node_peer: IpAddr, asker: Asker) -> 
     Some(Reach {
         host,
         rtsp: endpoint.rtsp,
+        rtsps: endpoint.rtsps,
         http: endpoint.http,
     })
 }
@@ -78,6 +80,10 @@ impl Reach {
 
     pub(crate) fn rtsp_authority(&self) -> String {
         self.authority(self.rtsp)
+    }
+
+    pub(crate) fn rtsps_authority(&self) -> Option<String> {
+        self.rtsps.map(|port| self.authority(port))
     }
 
     pub(crate) fn http_authority(&self) -> Option<String> {

@@ -109,6 +109,10 @@ impl NodeLinks {
         self.table.read().get(id).cloned()
     }
 
+    pub(crate) fn all(&self) -> Vec<Arc<NodeLink>> {
+        self.table.read().values().cloned().collect()
+    }
+
     /// Enters a node; the one of the same id that it replaces.
     pub(crate) fn enter(&self, node: Arc<NodeLink>) -> Option<Arc<NodeLink>> {
         self.table.write().insert(node.id.clone(), node)

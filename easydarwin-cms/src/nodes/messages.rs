@@ -8,10 +8,11 @@ use easydarwin_core::protocol::node::{
 };
 use easydarwin_core::protocol::{Envelope, ErrorNum, MessageType, StreamRef, login};
 use easydarwin_core::registry::{
-    NodeInfo, NodeLoad, StoreError, StreamLocation, StreamPath, random_bytes,
+    NodeBeat, NodeInfo, NodeLoad, StoreError, StreamLocation, StreamPath, UnixMillis, random_bytes,
 };
 
 use super::link::NodeLink;
+use super::revoke::catch_up;
 use crate::conn::{Link, LinkClosed};
 use crate::state::State;
 
@@ -75,7 +76,9 @@ pub(crate) async fn handle(
             }
         }
         MessageType::NodeDemandReq => demand(state, &node, &message),
-        MessageType::NodeGrantAck | MessageType::NodeCloseAck => node.answered(&message),
+        MessageType::NodeGrantAck | MessageType::NodeCloseAck | MessageType::NodeRevokeAck => {
+            node.answered(&message);
+        }
         _ => {}
     }
     Ok(())
@@ -141,7 +144,7 @@ async fn join(
         old.link.close();
     }
     tracing::info!(node = %node.id, peer = %link.peer, "media node joined");
-    conn.joined = Some(node);
+    conn.joined = Some(node.clone());
     conn.has_inventory = false;
     let mut ack = JoinAck::new(ErrorNum::OK);
     ack.server_proof = Some(
@@ -157,7 +160,9 @@ async fn join(
     ack.epoch = state.epoch;
     ack.beat_ms = millis(state.config.node_beat);
     ack.lease_ms = millis(state.config.node_lease);
-    link.send(&ack.to_envelope(&cseq))
+    link.send(&ack.to_envelope(&cseq))?;
+    catch_up(state, node);
+    Ok(())
 }
 
 fn millis(duration: std::time::Duration) -> u64 {
@@ -173,12 +178,15 @@ async fn report(
     let Ok(report) = Report::from_envelope(message) else {
         return Ok(true);
     };
-    let load = NodeLoad {
-        permille: report.load_permille,
-        streams: report.streams,
-        viewers: report.viewers,
+    let beat = NodeBeat {
+        load: NodeLoad {
+            permille: report.load_permille,
+            streams: report.streams,
+            viewers: report.viewers,
+        },
+        clock: report.clock_ms.map(UnixMillis),
     };
-    if !state.directory.beat(&node.id, load, state.now()).await? {
+    if !state.directory.beat(&node.id, beat, state.now()).await? {
         return Ok(false);
     }
     if let Some(streams) = report.inventory {

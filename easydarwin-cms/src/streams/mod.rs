@@ -6,5 +6,5 @@ mod start;
 mod urls;
 
 pub(crate) use operation::{Operations, Ready, StartError};
-pub(crate) use release::{close_streams, release};
+pub(crate) use release::release;
 pub(crate) use urls::{PlayProtocol, play_url};

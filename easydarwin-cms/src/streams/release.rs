@@ -42,32 +42,6 @@ pub(crate) async fn release(state: &State, stream: &StreamRef, generation: Optio
     stop_device(state, stream);
 }
 
-/// Closes everything that a device publishes, whoever watches: it has no right to it any more.
-pub(crate) async fn close_streams(state: &State, serial: &str) {
-    let live = match state.directory.streams().await {
-        Ok(live) => live,
-        Err(error) => {
-            tracing::error!(serial, %error, "the streams of a device could not be looked up");
-            return;
-        }
-    };
-    for location in live {
-        if location.path.as_device().is_none_or(|(s, _)| s != serial) {
-            continue;
-        }
-        let Some(node) = state.nodes.get(&location.node) else {
-            continue;
-        };
-        let path = location.path.as_str();
-        let closed = node.ask(state.config.node_ack, |cseq| {
-            Close::new(path, location.generation, false).to_envelope(cseq)
-        });
-        if let Err(error) = closed.await {
-            tracing::warn!(path, node = %node.id, %error, "the stream could not be closed");
-        }
-    }
-}
-
 fn stop_device(state: &State, stream: &StreamRef) {
     let Some(session) = state.sessions.get(&stream.serial) else {
         return;

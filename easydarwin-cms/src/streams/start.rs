@@ -8,9 +8,7 @@ use easydarwin_core::protocol::node::Grant;
 use easydarwin_core::protocol::{
     AppType, ErrorNum, Extension, MessageType, PushAck, PushRequest, StopRequest, StreamRef,
 };
-use easydarwin_core::registry::{
-    Claims, NodeStatus, StoreError, StreamLocation, StreamPath, TokenAction,
-};
+use easydarwin_core::registry::{NodeStatus, StoreError, StreamLocation, StreamPath, TokenAction};
 
 use super::operation::{Ready, Signal, StartError};
 use crate::devices::{AckError, Session};
@@ -166,14 +164,9 @@ async fn push(
     );
     let brings_token = session.info().ext.has(Extension::Token);
     if brings_token {
-        let ttl = state.config.token_ttl.as_secs();
-        let mut claims = Claims::new(
-            path.clone(),
-            TokenAction::Publish,
-            stream.serial.as_str(),
-            state.now(),
-            ttl,
-        );
+        let ttl = state.config.token_ttl;
+        let (path, serial) = (path.clone(), stream.serial.as_str());
+        let mut claims = state.claims(path, TokenAction::Publish, serial, ttl);
         claims.generation = Some(generation);
         request.stream_id = Some(state.signer.sign(&claims));
         request.generation = Some(generation);

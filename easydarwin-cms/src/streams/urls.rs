@@ -1,7 +1,7 @@
 //! Where a live stream can be played.
 
 use easydarwin_core::protocol::StreamRef;
-use easydarwin_core::registry::{Claims, StreamPath, TokenAction};
+use easydarwin_core::registry::{StreamPath, TokenAction};
 
 use crate::nodes::{Asker, Reach, reach};
 use crate::state::State;
@@ -10,6 +10,7 @@ use crate::state::State;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PlayProtocol {
     Rtsp,
+    Rtsps,
     Hls,
     WebSocket,
     Fmp4,
@@ -20,6 +21,7 @@ impl PlayProtocol {
     pub(crate) fn parse(text: &str) -> Option<Self> {
         match text.to_ascii_uppercase().as_str() {
             "RTSP" => Some(Self::Rtsp),
+            "RTSPS" => Some(Self::Rtsps),
             "HLS" => Some(Self::Hls),
             "WS" | "WEBSOCKET" => Some(Self::WebSocket),
             "FMP4" | "MP4" => Some(Self::Fmp4),
@@ -31,6 +33,7 @@ impl PlayProtocol {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Rtsp => "RTSP",
+            Self::Rtsps => "RTSPS",
             Self::Hls => "HLS",
             Self::WebSocket => "WS",
             Self::Fmp4 => "FMP4",
@@ -49,7 +52,7 @@ pub(crate) struct PlayUrl {
     pub(crate) poster: Option<String>,
 }
 
-/// The signed URL of a stream; `None` when the node does not serve this protocol.
+/// The signed URL of a stream for this subject; `None` when the node does not serve this protocol.
 pub(crate) async fn play_url(
     state: &State,
     stream: &StreamRef,
@@ -65,7 +68,7 @@ pub(crate) async fn play_url(
         PlayProtocol::Hls => state.config.long_token_ttl,
         _ => state.config.token_ttl,
     };
-    let claims = Claims::new(path, TokenAction::Play, who, state.now(), ttl.as_secs());
+    let claims = state.claims(path, TokenAction::Play, who, ttl);
     let token = state.signer.sign(&claims);
     let web = reach.http_authority();
     let file = |scheme: &str, name: &str| {
@@ -77,6 +80,9 @@ pub(crate) async fn play_url(
             "rtsp://{}/{stream}?token={token}",
             reach.rtsp_authority()
         )),
+        PlayProtocol::Rtsps => reach
+            .rtsps_authority()
+            .map(|authority| format!("rtsps://{authority}/{stream}?token={token}")),
         PlayProtocol::Hls => file("http", "index.m3u8"),
         PlayProtocol::WebSocket => file("ws", "live.ws"),
         PlayProtocol::Fmp4 => file("http", "live.mp4"),

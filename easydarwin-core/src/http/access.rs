@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, header};
 
 use super::error::HttpError;
 use super::state::Shared;
-use crate::registry::{AccessRequest, Action, Credentials, Principal, StreamPath};
+use crate::registry::{AccessRequest, Action, Credentials, Permit, Principal, StreamPath};
 
 /// Who asks, and with what.
 #[derive(Debug)]
@@ -37,12 +37,12 @@ impl Caller {
         }
     }
 
-    /// Asks the authorizer.
+    /// Asks the authorizer. The right comes with what says when it ends.
     pub(crate) async fn may_play(
         &self,
         shared: &Shared,
         path: &StreamPath,
-    ) -> Result<Principal, HttpError> {
+    ) -> Result<(Principal, Permit), HttpError> {
         self.check_origin()?;
         let request = AccessRequest::new(
             Action::Play,
@@ -50,7 +50,9 @@ impl Caller {
             self.peer,
             self.credentials.clone(),
         );
-        Ok(shared.authorizer.authorize(&request).await?)
+        let principal = shared.authorizer.authorize(&request).await?;
+        let permit = shared.authorizer.permit(&request, &principal);
+        Ok((principal, permit))
     }
 
     /// A right that comes with the request (a token) is one that the page was given. A right that

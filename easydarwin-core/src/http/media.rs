@@ -48,7 +48,7 @@ pub(crate) async fn serve(
 
     // Before anything is started for it.
     let asked = Asked::in_query(parts.uri.query())?;
-    let principal = caller.may_play(&shared, &target.path).await?;
+    let (principal, permit) = caller.may_play(&shared, &target.path).await?;
     // A browser does not show a page why its WebSocket was refused; the player asks again without
     // upgrade to learn the reason, and that must not start anything.
     let socket = match target.output {
@@ -57,11 +57,11 @@ pub(crate) async fn serve(
     };
     let stream = shared.stream(&target.path, &principal).await?;
     match (target.output, socket) {
-        (_, Some(socket)) => ws::upgrade(&shared, socket, &stream, caller.peer, asked),
+        (_, Some(socket)) => ws::upgrade(&shared, socket, &stream, caller.peer, asked, permit),
         (Output::Poster, _) => {
             progressive::last_picture(&stream, shared.config.start_timeout).await
         }
-        _ => progressive::live(&shared, &stream, caller.peer, asked),
+        _ => progressive::live(&shared, &stream, caller.peer, asked, permit),
     }
 }
 
@@ -74,9 +74,9 @@ async fn playlist(
     let hls = match shared.hls.resume(&target.path, &key) {
         Some(hls) => hls,
         None => {
-            let principal = caller.may_play(shared, &target.path).await?;
+            let (principal, permit) = caller.may_play(shared, &target.path).await?;
             let stream = shared.stream(&target.path, &principal).await?;
-            shared.hls.join(&stream, key, &shared.config)?
+            shared.hls.join(&stream, key, permit, &shared.config)?
         }
     };
     let text = hls.playlist(shared.config.hls_start_timeout).await?;

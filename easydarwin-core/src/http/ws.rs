@@ -9,6 +9,7 @@ use super::error::HttpError;
 use super::feed::{Feed, FeedEvent};
 use super::fmp4::Init;
 use super::state::Shared;
+use crate::registry::Permit;
 use crate::relay::{Asked, Stream};
 
 /// Players send nothing; what they may send is only read to be thrown away.
@@ -17,6 +18,8 @@ const MAX_CLIENT_MESSAGE: usize = 4 << 10;
 const MAX_WRITE_BUFFER: usize = 8 << 20;
 /// A ping at this interval finds out about peers that vanished while the stream is silent.
 const PING: Duration = Duration::from_secs(20);
+/// How long a client may take to be told that its right was taken back.
+const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// Answers the upgrade and feeds the socket until one side goes.
 pub(crate) fn upgrade(
@@ -25,6 +28,7 @@ pub(crate) fn upgrade(
     stream: &Stream,
     peer: std::net::SocketAddr,
     asked: Asked,
+    permit: Permit,
 ) -> Result<Response, HttpError> {
     let feed = Feed::new(shared, stream, &format!("ws {peer}"), asked)?;
     let write_timeout = shared.config.write_timeout;
@@ -40,7 +44,7 @@ pub(crate) fn upgrade(
                 feed,
                 write_timeout,
             }
-            .run()
+            .run(permit)
             .await;
             tracing::debug!(%path, %peer, ?end, "WebSocket viewer left");
         }))
@@ -53,6 +57,7 @@ enum End {
     Client,
     TooSlow,
     Mp4,
+    Revoked,
 }
 
 struct Session {
@@ -62,10 +67,21 @@ struct Session {
 }
 
 impl Session {
-    async fn run(mut self) -> End {
-        let end = self.serve().await;
-        if matches!(end, End::TooSlow) {
-            self.feed.stalled(self.write_timeout);
+    async fn run(mut self, permit: Permit) -> End {
+        let end = tokio::select! {
+            end = self.serve() => end,
+            // Also while a client takes nothing.
+            () = permit.revoked() => End::Revoked,
+        };
+        match end {
+            End::TooSlow => self.feed.stalled(self.write_timeout),
+            End::Revoked => {
+                // It is no viewer any more while it is told so.
+                drop(self.feed);
+                let frame = close_frame(close_code::POLICY, "the right to watch was taken back");
+                let _ = tokio::time::timeout(LAST_WORD, self.socket.send(frame)).await;
+            }
+            _ => {}
         }
         end
     }
@@ -127,19 +143,21 @@ impl Session {
         }
     }
 
-    /// Says why, then ends. A control frame holds 123 bytes of text (RFC 6455, 5.5).
+    /// Says why, then ends.
     async fn close(&mut self, code: u16, reason: &str, end: End) -> End {
-        let mut reason = reason.to_owned();
-        while reason.len() > 123 {
-            reason.pop();
-        }
-        let frame = CloseFrame {
-            code,
-            reason: Utf8Bytes::from(reason),
-        };
-        match self.send(Message::Close(Some(frame))).await {
+        match self.send(close_frame(code, reason)).await {
             Ok(()) => end,
             Err(end) => end,
         }
     }
+}
+
+/// A control frame holds 123 bytes of text (RFC 6455, 5.5).
+fn close_frame(code: u16, reason: &str) -> Message {
+    let mut reason = reason.to_owned();
+    while reason.len() > 123 {
+        reason.pop();
+    }
+    let reason = Utf8Bytes::from(reason);
+    Message::Close(Some(CloseFrame { code, reason }))
 }

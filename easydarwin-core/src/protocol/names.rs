@@ -98,6 +98,10 @@ pub enum MessageType {
     NodeCloseReq,
     /// Its answer.
     NodeCloseAck,
+    /// CMS to media node: rights are taken back.
+    NodeRevokeReq,
+    /// Its answer.
+    NodeRevokeAck,
 }
 
 impl MessageType {
@@ -149,6 +153,8 @@ impl MessageType {
         Self::NodeGrantAck,
         Self::NodeCloseReq,
         Self::NodeCloseAck,
+        Self::NodeRevokeReq,
+        Self::NodeRevokeAck,
     ];
 
     /// The name on the wire.
@@ -201,6 +207,8 @@ impl MessageType {
             Self::NodeGrantAck => "MSG_NS_GRANT_ACK",
             Self::NodeCloseReq => "MSG_SN_CLOSE_REQ",
             Self::NodeCloseAck => "MSG_NS_CLOSE_ACK",
+            Self::NodeRevokeReq => "MSG_SN_REVOKE_REQ",
+            Self::NodeRevokeAck => "MSG_NS_REVOKE_ACK",
         }
     }
 

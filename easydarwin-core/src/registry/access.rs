@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use thiserror::Error;
 
-use super::StreamPath;
+use super::{Permit, StreamPath};
 use crate::rtsp::auth::{PasswordProof, UserSecret, Verdict};
 
 /// Who was let in. Decides whether a second publisher may take a stream over (only the same
@@ -251,6 +251,13 @@ pub trait Authorizer: Send + Sync + 'static {
     /// [`CachedAuthorizer`](super::CachedAuthorizer) asks. Default: for this one request.
     async fn decide(&self, request: &AccessRequest) -> Decision {
         Decision::once(self.authorize(request).await)
+    }
+
+    /// What a session keeps of the right that [`authorize`](Self::authorize) just gave for this
+    /// request, to learn that it is taken back. Default: nobody takes it back.
+    fn permit(&self, request: &AccessRequest, principal: &Principal) -> Permit {
+        let _ = (request, principal);
+        Permit::lasting()
     }
 
     /// What it understands. Default: tokens and passwords.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::{
-    Accepts, AccessRequest, Action, Authorizer, Cidr, CmsClock, Denied, GrantTable, Principal,
-    TokenAction, TokenVerifier,
+    Accepts, AccessRequest, Action, Authorizer, Cidr, CmsClock, Denied, GrantTable, Permit,
+    Principal, TokenAction, TokenVerifier,
 };
 
 /// The authorizer of a media node that belongs to a CMS: tokens that the CMS signed, grants that
@@ -133,6 +133,31 @@ impl Authorizer for TokenAuthorizer {
             }
             (by_other, _) => by_other,
         }
+    }
+
+    /// Also for those who needed no token: when a device's rights are taken back, its stream ends
+    /// however its publisher came in.
+    fn permit(&self, request: &AccessRequest, principal: &Principal) -> Permit {
+        let name = match principal {
+            Principal::Device { serial, .. } => Some(serial),
+            Principal::Named(name) => Some(name),
+            Principal::Anonymous => None,
+        };
+        let token = request.credentials.token();
+        // It may have been taken back at this very moment: the session then learns it at once.
+        let claims = token.and_then(|token| self.verifier.genuine(token).ok());
+        let (subject, issued) = match (claims, principal) {
+            (Some(claims), _) if name.is_some_and(|name| **name == claims.sub) => {
+                (claims.sub, claims.iat)
+            }
+            (_, Principal::Device { serial, .. }) => {
+                (serial.to_string(), self.clock.now().seconds())
+            }
+            // The CMS does not know the names of those whom it gave nothing.
+            _ => (String::new(), self.clock.now().seconds()),
+        };
+        let list = self.verifier.revocations().clone();
+        Permit::revocable(list, subject, request.path.clone(), issued)
     }
 
     fn accepts(&self) -> Accepts {

@@ -4,7 +4,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::ask_once::{AskOnce, Key, key};
-use super::{Accepts, AccessRequest, Action, Authorizer, Decision, Denied, Principal};
+use super::{Accepts, AccessRequest, Action, Authorizer, Decision, Denied, Permit, Principal};
 use crate::rtsp::auth::PasswordProof;
 
 #[cfg(test)]
@@ -101,6 +101,10 @@ impl<A: Authorizer> Authorizer for CachedAuthorizer<A> {
         };
         let (decision, valid_for) = self.answers.get(key, ask).await;
         Decision::lasting(decision.outcome, valid_for)
+    }
+
+    fn permit(&self, request: &AccessRequest, principal: &Principal) -> Permit {
+        self.inner.permit(request, principal)
     }
 
     fn accepts(&self) -> Accepts {

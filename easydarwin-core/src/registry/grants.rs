@@ -5,6 +5,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::{StreamPath, UnixMillis};
+use crate::protocol::node::Revoked;
 
 /// What the CMS told a node to expect: publishers that cannot bring a token, by their address.
 ///
@@ -80,6 +81,20 @@ impl GrantTable {
         Some(grants.generation)
     }
 
+    /// Forgets the addresses from which publishers were to come whose right is taken back.
+    pub fn withdraw(&self, what: &Revoked) {
+        let is_meant = |path: &StreamPath| match what {
+            Revoked::Subject(serial) | Revoked::Device(serial) => {
+                path.as_device().is_some_and(|(own, _)| own == serial)
+            }
+            Revoked::Path(text) => StreamPath::parse(text).is_ok_and(|own| own == *path),
+        };
+        let mut streams = self.streams.lock();
+        for (_, grants) in streams.iter_mut().filter(|(path, _)| is_meant(path)) {
+            grants.address = None;
+        }
+    }
+
     /// Whether a publisher of this generation is not behind what was granted last.
     pub fn is_current(&self, path: &StreamPath, generation: u64) -> bool {
         let streams = self.streams.lock();
@@ -108,5 +123,12 @@ mod tests {
         table.grant(path.clone(), 4, Some(b), ttl, UnixMillis(0));
         assert_eq!(table.take(&path, b, UnixMillis(1)), None);
         assert!(table.is_current(&path, 5) && !table.is_current(&path, 4));
+
+        table.grant(path.clone(), 6, Some(a), ttl, UnixMillis(0));
+        table.withdraw(&Revoked::Path("cam/2".into()));
+        assert_eq!(table.take(&path, a, UnixMillis(1)), Some(6));
+        table.grant(path.clone(), 7, Some(a), ttl, UnixMillis(0));
+        table.withdraw(&Revoked::Device("cam".into()));
+        assert_eq!(table.take(&path, a, UnixMillis(1)), None);
     }
 }

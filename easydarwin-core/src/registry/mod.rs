@@ -25,6 +25,7 @@ mod node;
 mod path;
 mod presence;
 mod presence_memory;
+mod revocation;
 mod rights;
 mod store_memory;
 mod token;
@@ -47,13 +48,14 @@ pub use device::{
 pub use grants::GrantTable;
 pub use group::{GroupPath, GroupPathError};
 pub use node::{
-    MemoryNodeDirectory, NodeDirectory, NodeInfo, NodeLoad, NodeStatus, StreamLocation,
+    MemoryNodeDirectory, NodeBeat, NodeDirectory, NodeInfo, NodeLoad, NodeStatus, StreamLocation,
 };
 pub use path::{PathError, StreamPath};
 pub use presence::{
     Acquired, Cause, Lease, Presence, PresenceEntry, PresenceError, PresenceState, Transition,
 };
 pub use presence_memory::{MemoryPresence, PresenceTiming};
+pub use revocation::{Permit, Revocations};
 pub use rights::{Rights, Role, RoleError, RoleGrant, RoleGrantError};
 pub use store_memory::MemoryStore;
 pub use token::{

@@ -29,6 +29,15 @@ pub struct NodeLoad {
     pub viewers: u32,
 }
 
+/// What a node says of itself each beat.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct NodeBeat {
+    /// How busy it is.
+    pub load: NodeLoad,
+    /// Its wall clock, if it told.
+    pub clock: Option<UnixMillis>,
+}
+
 /// A node that is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeStatus {
@@ -36,6 +45,11 @@ pub struct NodeStatus {
     pub info: NodeInfo,
     /// As it last reported.
     pub load: NodeLoad,
+    /// How far its wall clock is ahead of the CMS's (behind, if negative), in milliseconds; as
+    /// last reported. Nothing is decided by it.
+    pub skew_ms: Option<i64>,
+    /// When it joined.
+    pub since: UnixMillis,
     /// When it was last heard.
     pub last_beat: UnixMillis,
 }
@@ -62,7 +76,7 @@ pub trait NodeDirectory: Send + Sync + 'static {
     async fn join(&self, info: NodeInfo, now: UnixMillis) -> Result<(), StoreError>;
 
     /// It was heard. `false`: it is not known (any more) and has to join.
-    async fn beat(&self, node: &str, load: NodeLoad, now: UnixMillis) -> Result<bool, StoreError>;
+    async fn beat(&self, node: &str, beat: NodeBeat, now: UnixMillis) -> Result<bool, StoreError>;
 
     /// It is gone; returns the streams that went with it.
     async fn leave(&self, node: &str) -> Result<Vec<StreamLocation>, StoreError>;
@@ -143,18 +157,23 @@ impl NodeDirectory for MemoryNodeDirectory {
         let status = NodeStatus {
             info,
             load: NodeLoad::default(),
+            skew_ms: None,
+            since: now,
             last_beat: now,
         };
         state.nodes.insert(status.info.id.clone(), status);
         Ok(())
     }
 
-    async fn beat(&self, node: &str, load: NodeLoad, now: UnixMillis) -> Result<bool, StoreError> {
+    async fn beat(&self, node: &str, beat: NodeBeat, now: UnixMillis) -> Result<bool, StoreError> {
         let mut state = self.state.lock();
         let Some(status) = state.nodes.get_mut(node) else {
             return Ok(false);
         };
-        status.load = load;
+        status.load = beat.load;
+        status.skew_ms = beat.clock.map(|clock| {
+            i64::try_from(i128::from(clock.0) - i128::from(now.0)).unwrap_or(i64::MAX)
+        });
         status.last_beat = now;
         Ok(true)
     }
@@ -265,9 +284,16 @@ mod tests {
         dir.join(info, UnixMillis(0)).await.unwrap();
         dir.put(at("a/1", "n1", 1)).await.unwrap();
         let lease = Duration::from_secs(6);
-        dir.beat("n1", NodeLoad::default(), UnixMillis(2000))
-            .await
-            .unwrap();
+        let mut beat = NodeBeat::default();
+        for (clock, skew) in [
+            (None, None),
+            (Some(5000), Some(3000)),
+            (Some(1500), Some(-500)),
+        ] {
+            beat.clock = clock.map(UnixMillis);
+            dir.beat("n1", beat, UnixMillis(2000)).await.unwrap();
+            assert_eq!(dir.nodes().await.unwrap()[0].skew_ms, skew);
+        }
         assert!(
             dir.expired(lease, UnixMillis(7999))
                 .await
@@ -277,7 +303,7 @@ mod tests {
         assert_eq!(dir.expired(lease, UnixMillis(8000)).await.unwrap(), ["n1"]);
         assert_eq!(dir.leave("n1").await.unwrap().len(), 1);
         assert!(
-            !dir.beat("n1", NodeLoad::default(), UnixMillis(8000))
+            !dir.beat("n1", NodeBeat::default(), UnixMillis(8000))
                 .await
                 .unwrap()
         );

@@ -1,4 +1,5 @@
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -8,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
-use super::{StreamPath, UnixMillis};
+use super::{Revocations, StreamPath, UnixMillis};
 
 /// What a token allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -94,6 +95,9 @@ pub enum TokenError {
     /// Its time has not come: a clock is wrong.
     #[error("the token is from the future; compare the clocks")]
     NotYet,
+    /// Genuine, but what it allows was taken back after it was made.
+    #[error("what the token allows was taken back")]
+    Revoked,
     /// The system gave no random bytes, or a key is none.
     #[error("the key cannot be made or read")]
     Key,
@@ -194,6 +198,7 @@ impl TokenSigner {
 #[derive(Debug, Default)]
 pub struct TokenVerifier {
     keys: RwLock<HashMap<Kid, VerifyingKey>>,
+    revocations: Arc<Revocations>,
 }
 
 impl TokenVerifier {
@@ -218,11 +223,32 @@ impl TokenVerifier {
         Ok(())
     }
 
-    /// The claims of a token that is genuine and in time.
+    /// What was taken back: its tokens are refused.
+    pub fn revocations(&self) -> &Arc<Revocations> {
+        &self.revocations
+    }
+
+    /// The claims of a token that is genuine, in time and not taken back.
     ///
     /// # Errors
     /// [`TokenError`] says what is wrong.
     pub fn verify(&self, token: &str, now: UnixMillis) -> Result<Claims, TokenError> {
+        let claims = self.genuine(token)?;
+        let now = now.seconds();
+        if now >= claims.exp.saturating_add(LEEWAY_S) {
+            return Err(TokenError::Expired);
+        }
+        if claims.iat > now.saturating_add(LEEWAY_S) {
+            return Err(TokenError::NotYet);
+        }
+        if !self.revocations.allows(&claims) {
+            return Err(TokenError::Revoked);
+        }
+        Ok(claims)
+    }
+
+    /// The claims of a token that the owner of a known key made, whatever they are worth now.
+    pub(super) fn genuine(&self, token: &str) -> Result<Claims, TokenError> {
         if token.len() > MAX_TOKEN {
             return Err(TokenError::Malformed);
         }
@@ -248,13 +274,6 @@ impl TokenVerifier {
         key.verify_strict(&signed_bytes(kid, json), &Signature::from_bytes(signature))
             .map_err(|_| TokenError::Signature)?;
         let payload: Payload = serde_json::from_slice(json).map_err(|_| TokenError::Malformed)?;
-        let now = now.seconds();
-        if now >= payload.exp.saturating_add(LEEWAY_S) {
-            return Err(TokenError::Expired);
-        }
-        if payload.iat > now.saturating_add(LEEWAY_S) {
-            return Err(TokenError::NotYet);
-        }
         Ok(Claims {
             path: StreamPath::parse(&payload.path).map_err(|_| TokenError::Malformed)?,
             action: payload.act,

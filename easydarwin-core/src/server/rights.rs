@@ -6,7 +6,7 @@ mod tests;
 
 use std::time::Instant;
 
-use crate::registry::{Accepts, AccessRequest, Authorizer, Denied, Principal, StreamPath};
+use crate::registry::{Accepts, AccessRequest, Authorizer, Denied, Permit, Principal, StreamPath};
 use crate::rtsp::auth::{Realm, Via};
 use crate::rtsp::{Method, Reply, RequestUri, Status};
 
@@ -57,14 +57,18 @@ impl Question {
         }
     }
 
-    /// Asks it.
+    /// Asks it. The right comes with what says when it ends.
     pub(super) async fn ask(
         &self,
         authorizer: &impl Authorizer,
         realm: &Realm,
-    ) -> Result<Principal, Refusal> {
+    ) -> Result<(Principal, Permit), Refusal> {
         let result = authorizer.authorize(&self.request).await;
         let now = Instant::now();
+        let result = result.map(|principal| {
+            let permit = authorizer.permit(&self.request, &principal);
+            (principal, permit)
+        });
         result.map_err(|denied| refusal(denied, authorizer.accepts(), self.via, realm, now))
     }
 

@@ -15,7 +15,7 @@ use super::wire::Tunnels;
 use super::{Limits, Lookup, ServerEvent};
 use crate::forward::Forwards;
 use crate::pull::Pulls;
-use crate::registry::{Accepts, AccessRequest, Authorizer, Denied, Principal};
+use crate::registry::{Accepts, AccessRequest, Authorizer, Denied, Permit, Principal};
 use crate::relay::{Hub, UdpSockets};
 use crate::rtsp;
 use crate::rtsp::auth::Realm;
@@ -78,6 +78,10 @@ impl Authorizer for Gate {
             return Err(Denied::Throttled);
         }
         result
+    }
+
+    fn permit(&self, request: &AccessRequest, principal: &Principal) -> Permit {
+        self.authorizer.permit(request, principal)
     }
 
     fn accepts(&self) -> Accepts {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use easydarwin_core::protocol::login::DeviceKey;
 use easydarwin_core::protocol::node::{
-    Close, Demand, DemandAck, Grant, Join, JoinAck, NodeEvent, Report, ReportAck, StreamChange,
-    TokenKey, node_serial,
+    Close, Demand, DemandAck, Grant, Join, JoinAck, NodeEvent, Report, ReportAck, Revocation,
+    Revoke, Revoked, StreamChange, TokenKey, node_serial,
 };
 use easydarwin_core::protocol::{Envelope, ErrorNum, FreeStream, MessageReader, MessageType};
 use easydarwin_core::registry::{Claims, TokenAction, TokenSigner, UnixMillis};
@@ -187,6 +187,99 @@ async fn a_grant_lets_a_camera_in_and_its_stream_is_reported() {
     cms.send(&Close::new("cam/1", 9, true).to_envelope(4)).await;
     let ack = cms.next(MessageType::NodeCloseAck).await;
     assert!(ack.error() == Some(ErrorNum::OK) || ack.error() == Some(ErrorNum::NOT_FOUND));
+    bench.end().await;
+}
+
+/// A camera with a token publishes, and sends until its connection ends.
+async fn token_camera(bench: &Bench, cms: &mut Cms, serial: &str) -> tokio::task::JoinHandle<()> {
+    let url = format!("{serial}/1");
+    let now = UnixMillis::system();
+    let mut claims = Claims::new(path(&url), TokenAction::Publish, serial, now, 60);
+    claims.generation = Some(3);
+    let bearer = format!("Bearer {}", cms.signer.sign(&claims));
+    let url = bench.server.url(&url);
+    let mut camera = bench.server.connect().await;
+    let headers = [
+        ("Content-Type", "application/sdp"),
+        ("Authorization", bearer.as_str()),
+    ];
+    let response = camera.request("ANNOUNCE", &url, &headers, AUDIO_SDP).await;
+    assert_eq!(response.status, 200, "{response:?}");
+    let track = format!("{url}/trackID=0");
+    let transport = "RTP/AVP/TCP;unicast;mode=record;interleaved=0-1";
+    assert_eq!(camera.set_up(&track, transport).await.status, 200);
+    assert_eq!(camera.request("RECORD", &url, &[], "").await.status, 200);
+    camera.send(&interleaved(0, &audio_packet(1))).await;
+    tokio::spawn(async move { camera.closed().await })
+}
+
+#[tokio::test]
+async fn what_is_taken_back_ends_within_two_seconds_and_nothing_else() {
+    let bench = Bench::new().await;
+    let (mut cms, _) = bench.joined().await;
+    let yard = token_camera(&bench, &mut cms, "yard").await;
+    let hall = token_camera(&bench, &mut cms, "hall").await;
+    let now = UnixMillis::system();
+    let url = |cms: &Cms, who: &str, stream: &str, iat: u64| {
+        let mut claims = Claims::new(path(stream), TokenAction::Play, who, now, 3600);
+        claims.iat = iat;
+        let token = cms.signer.sign(&claims);
+        format!("{}?token={token}", bench.server.url(stream))
+    };
+    let mut players = Vec::new();
+    for (who, stream) in [("ann", "yard/1"), ("bob", "yard/1"), ("bob", "hall/1")] {
+        let mut player = bench.server.connect().await;
+        player.play(&url(&cms, who, stream, now.seconds())).await;
+        players.push(player);
+    }
+    let [mut ann, mut bob, mut bob_in_the_hall] = <[_; 3]>::try_from(players).ok().unwrap();
+
+    let until = now.0 + 3_600_000;
+    let not_before = now.seconds() + 1;
+    let revoke = |what| Revoke::new(vec![Revocation::new(what, not_before, until)], 0);
+    let begun = std::time::Instant::now();
+    cms.send(&revoke(Revoked::Subject("ann".into())).to_envelope(1))
+        .await;
+    ann.closed().await;
+    assert!(
+        begun.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        begun.elapsed()
+    );
+    let ack = cms.next(MessageType::NodeRevokeAck).await;
+    assert_eq!(ack.error(), Some(ErrorNum::OK));
+    let mut again = bench.server.connect().await;
+    let old = url(&cms, "ann", "yard/1", now.seconds());
+    assert_eq!(again.describe(&old).await.status, 401);
+    let new = url(&cms, "ann", "yard/1", not_before);
+    again.play(&new).await;
+    assert_eq!(bob.request("OPTIONS", "*", &[], "").await.status, 200);
+
+    // A device with all that is its.
+    cms.send(&revoke(Revoked::Device("yard".into())).to_envelope(2))
+        .await;
+    within(yard).await.unwrap();
+    bob.closed().await;
+    let in_the_hall = bob_in_the_hall.request("OPTIONS", "*", &[], "").await;
+    assert_eq!(in_the_hall.status, 200);
+    assert!(!hall.is_finished());
+
+    // What cannot be read is not said to be done.
+    let mut unread = revoke(Revoked::Subject("bob".into())).to_envelope(3);
+    let whose = unread.body.list("Revocations").to_vec();
+    let whose = whose.into_iter().map(|mut entry| {
+        entry.set("NotBefore", "soon");
+        entry
+    });
+    unread.body.set_list("Revocations", whose.collect());
+    cms.send(&unread).await;
+    let ack = loop {
+        let ack = cms.next(MessageType::NodeRevokeAck).await;
+        if ack.cseq() == "3" {
+            break ack;
+        }
+    };
+    assert_eq!(ack.error(), Some(ErrorNum::BAD_REQUEST));
     bench.end().await;
 }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
-use crate::registry::Credentials;
+use crate::registry::{Credentials, Permit};
 use crate::relay::Viewer;
 
 /// Most sessions of one stream.
@@ -34,7 +34,7 @@ impl SessionKey {
 }
 
 /// The sessions of one stream. A session that was let in stays so while it keeps asking, however
-/// short its token lived.
+/// short its token lived, until its right is taken back.
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
     seen: HashMap<SessionKey, Session>,
@@ -43,14 +43,16 @@ pub(super) struct Sessions {
 #[derive(Debug)]
 struct Session {
     last: Instant,
+    permit: Permit,
     /// Held for its count.
     _viewer: Viewer,
 }
 
 impl Sessions {
-    /// Marks a session as alive; false when there is no such session.
+    /// Marks a session as alive; false when there is no such session, or no longer.
     pub(super) fn touch(&mut self, key: &SessionKey, now: Instant) -> bool {
         match self.seen.get_mut(key) {
+            Some(session) if session.permit.is_revoked() => false,
             Some(session) => {
                 session.last = now;
                 true
@@ -60,22 +62,31 @@ impl Sessions {
     }
 
     /// Adds a session; false when there are too many.
-    pub(super) fn add(&mut self, key: SessionKey, viewer: Viewer, now: Instant) -> bool {
+    pub(super) fn add(
+        &mut self,
+        key: SessionKey,
+        permit: Permit,
+        viewer: Viewer,
+        now: Instant,
+    ) -> bool {
         if self.seen.len() >= MAX_SESSIONS {
             return false;
         }
         let session = Session {
             last: now,
+            permit,
             _viewer: viewer,
         };
         self.seen.insert(key, session);
         true
     }
 
-    /// Forgets the sessions that were silent for `patience`.
+    /// Forgets the sessions that were silent for `patience`, and those without right.
     pub(super) fn expire(&mut self, patience: Duration, now: Instant) {
-        self.seen
-            .retain(|_, session| now.saturating_duration_since(session.last) < patience);
+        self.seen.retain(|_, session| {
+            let silent = now.saturating_duration_since(session.last);
+            silent < patience && !session.permit.is_revoked()
+        });
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -13,7 +13,7 @@ use super::sessions::{SessionKey, Sessions};
 use super::window::Window;
 use crate::http::HttpConfig;
 use crate::http::fmp4::Muxer;
-use crate::registry::StreamPath;
+use crate::registry::{Permit, StreamPath};
 use crate::relay::{Stream, Tap, TapEvent, TapOptions};
 
 /// A session ends when it asked for nothing during this many target durations.
@@ -72,6 +72,7 @@ impl Hls {
         &self,
         stream: &Stream,
         key: SessionKey,
+        permit: Permit,
         config: &HttpConfig,
     ) -> Result<Arc<HlsStream>, HlsError> {
         let mut streams = self.streams.lock();
@@ -99,7 +100,12 @@ impl Hls {
             }
         };
         let viewer = stream.viewer();
-        if !hls.shared.lock().sessions.add(key, viewer, Instant::now()) {
+        let added = hls
+            .shared
+            .lock()
+            .sessions
+            .add(key, permit, viewer, Instant::now());
+        if !added {
             return Err(HlsError::TooManySessions);
         }
         Ok(hls)

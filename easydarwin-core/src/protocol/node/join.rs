@@ -19,6 +19,8 @@ pub struct Endpoint {
     pub host: String,
     /// RTSP port.
     pub rtsp: u16,
+    /// RTSP over TLS, if the node serves it.
+    pub rtsps: Option<u16>,
     /// HTTP port, if the node serves HTTP.
     pub http: Option<u16>,
 }
@@ -31,6 +33,7 @@ impl Endpoint {
             cidrs: Vec::new(),
             host: host.into(),
             rtsp,
+            rtsps: None,
             http,
         }
     }
@@ -46,6 +49,7 @@ impl Endpoint {
                 .collect(),
             host: fields.non_empty("Host")?,
             rtsp: fields.number("RTSP")?,
+            rtsps: fields.number("RTSPS"),
             http: fields.number("HTTP"),
         })
     }
@@ -57,6 +61,7 @@ impl Endpoint {
             .set("Cidrs", self.cidrs.join(","))
             .set("Host", self.host.as_str())
             .set("RTSP", self.rtsp.to_string())
+            .set_some("RTSPS", self.rtsps.map(|p| p.to_string()))
             .set_some("HTTP", self.http.map(|p| p.to_string()));
         fields
     }

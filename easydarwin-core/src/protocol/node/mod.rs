@@ -8,15 +8,17 @@
 //! - tells at once what happens to a stream ([`NodeEvent`]);
 //! - asks for streams that viewers want from it ([`Demand`]), and tells when nobody watches
 //!   ([`FreeStream`](super::FreeStream));
-//! - executes [`Grant`] and [`Close`].
+//! - executes [`Grant`], [`Close`] and [`Revoke`].
 
 mod command;
 mod join;
 mod report;
+mod revoke;
 
 pub use command::{Close, Demand, DemandAck, Grant, node_ack};
 pub use join::{Endpoint, Join, JoinAck, TokenKey, node_serial};
 pub use report::{NodeEvent, NodeStream, Report, ReportAck, StreamChange};
+pub use revoke::{Revocation, Revoke, Revoked};
 
 #[cfg(test)]
 mod tests {
@@ -30,6 +32,7 @@ mod tests {
     #[test]
     fn every_node_message_survives_the_wire() {
         let mut endpoint = Endpoint::wan("media.example", 10554, Some(10080));
+        endpoint.rtsps = Some(10322);
         endpoint.cidrs = vec!["10.0.0.0/8".into(), "fd00::/8".into()];
         let mut join = Join::new("n1", "nonce", vec![endpoint]);
         join.proof = Some("p".into());
@@ -55,6 +58,7 @@ mod tests {
             load_permille: 5,
             streams: 1,
             viewers: 0,
+            clock_ms: Some(1_700_000_000_000),
             inventory: Some(vec![stream.clone()]),
         };
         assert_eq!(
@@ -86,5 +90,33 @@ mod tests {
             Close::from_envelope(&over_the_wire(&close.to_envelope(5))).unwrap(),
             close
         );
+
+        let whose = [
+            Revoked::Subject("ann".into()),
+            Revoked::Device("cam".into()),
+            Revoked::Path("cam/2".into()),
+        ];
+        let revocations = whose.map(|what| Revocation::new(what, 7, 9_000));
+        let revoke = Revoke::new(revocations.into(), 5);
+        let wire = over_the_wire(&revoke.to_envelope(6));
+        assert_eq!(Revoke::from_envelope(&wire).unwrap(), revoke);
+        assert_eq!(Revoke::ack(&wire, ErrorNum::OK).cseq(), "6");
+    }
+
+    #[test]
+    fn a_revocation_that_is_not_understood_is_no_revocation() {
+        let what = Revoked::Device("cam".into());
+        let revoke = Revoke::new(vec![Revocation::new(what, 7, 9_000)], 0);
+        let text = revoke.to_envelope(1).to_json();
+        for (from, to) in [
+            ("\"Device\" : \"cam\"", "\"Realm\" : \"cam\""),
+            ("\"Device\" : \"cam\"", "\"Device\" : \"../cam\""),
+            ("\"NotBefore\" : \"7\"", "\"NotBefore\" : \"soon\""),
+        ] {
+            let changed = text.replace(from, to);
+            assert_ne!(changed, text, "{from}");
+            let message = Envelope::parse(changed.as_bytes()).unwrap();
+            assert!(Revoke::from_envelope(&message).is_err(), "{to}");
+        }
     }
 }

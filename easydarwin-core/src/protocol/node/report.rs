@@ -62,6 +62,8 @@ pub struct Report {
     pub streams: u32,
     /// Viewers it has.
     pub viewers: u32,
+    /// The node's own wall clock in milliseconds since 1970, to show how wrong it is.
+    pub clock_ms: Option<u64>,
     /// All of its streams; `None` when unchanged in kind since the last full list.
     pub inventory: Option<Vec<NodeStream>>,
 }
@@ -79,6 +81,7 @@ impl Report {
             load_permille: body.number("Load").unwrap_or(0),
             streams: body.number("StreamCount").unwrap_or(0),
             viewers: body.number("ViewerCount").unwrap_or(0),
+            clock_ms: body.number("Clock"),
             inventory: full.then(|| {
                 body.list("Streams")
                     .iter()
@@ -94,7 +97,8 @@ impl Report {
         let body = &mut message.body;
         body.set("Load", self.load_permille.to_string())
             .set("StreamCount", self.streams.to_string())
-            .set("ViewerCount", self.viewers.to_string());
+            .set("ViewerCount", self.viewers.to_string())
+            .set_some("Clock", self.clock_ms.map(|clock| clock.to_string()));
         if let Some(streams) = &self.inventory {
             body.set("Full", "1")
                 .set_list("Streams", streams.iter().map(NodeStream::write).collect());

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 
 use super::{User, Users, UsersError};
 use crate::registry::ask_once::{AskOnce, key};
-use crate::registry::{Accepts, AccessRequest, Authorizer, CacheConfig, Denied, Principal};
+use crate::registry::{Accepts, AccessRequest, Authorizer, CacheConfig, Denied, Permit, Principal};
 
 type Found = Result<Option<Arc<User>>, UsersError>;
 
@@ -96,6 +96,13 @@ impl Authorizer for UserAuthorizer {
                 Ok(Principal::Named(name.into()))
             }
             _ => Err(Denied::Forbidden),
+        }
+    }
+
+    fn permit(&self, request: &AccessRequest, principal: &Principal) -> Permit {
+        match (request.user(), &self.otherwise) {
+            (None, Some(other)) => other.permit(request, principal),
+            _ => Permit::lasting(),
         }
     }
 

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use futures::future::BoxFuture;
 use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
@@ -85,6 +86,7 @@ pub(super) async fn serve(
     let mut connection = Connection {
         rtsp: ServerConnection::new(shared.rtsp.clone(), session_id, local, now),
         cancelled: Box::pin(shared.cancel.clone().cancelled_owned()),
+        revoked: Box::pin(std::future::pending()),
         shared,
         via: Via {
             peer: peer.ip(),
@@ -129,6 +131,8 @@ struct Connection {
     /// A reader that has to give the socket back before anything else is written.
     stopping: Option<Stopping>,
     cancelled: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// Ready when the right on which the session rests was taken back.
+    revoked: BoxFuture<'static, ()>,
     rarely: Rarely,
     /// What was repaired since it began, or since the last session on it ended.
     repairs: Repairs,
@@ -163,6 +167,8 @@ enum End {
     Publisher(EndReason),
     #[error("wrong credentials came from its address too often")]
     Throttled,
+    #[error("its right was taken back")]
+    Revoked,
     #[error("the server shuts down")]
     Shutdown,
 }
@@ -223,12 +229,16 @@ impl Connection {
             media,
             job,
             cancelled,
+            revoked,
             rarely,
             ..
         } = self;
         let rare = rarely.poll(cx, |cx| {
             if cancelled.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Wake::End(End::Shutdown));
+            }
+            if revoked.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Wake::End(End::Revoked));
             }
             if let Poll::Ready(wake) = media.poll_event(cx) {
                 return Poll::Ready(wake);
@@ -440,13 +450,19 @@ impl Connection {
             End::Rtsp(CloseReason::PublisherSilent) => EndReason::Silent,
             End::Publisher(reason) => *reason,
             End::Shutdown => EndReason::Shutdown,
+            End::Revoked => EndReason::Closed,
             _ => EndReason::PublisherLeft,
         };
         let over_tcp = matches!(&self.media, Media::Play(player) if player.is_playing());
         self.end_session(reason);
         match end {
             End::Peer | End::Io(_) | End::Stuck => {}
-            End::Rtsp(_) | End::Reader(_) | End::Publisher(_) | End::Throttled | End::Shutdown => {
+            End::Rtsp(_)
+            | End::Reader(_)
+            | End::Publisher(_)
+            | End::Throttled
+            | End::Revoked
+            | End::Shutdown => {
                 let last_words = async {
                     if over_tcp || self.write_answers().await.is_ok() {
                         self.linger().await;

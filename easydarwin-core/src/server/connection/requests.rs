@@ -11,7 +11,7 @@ use super::recorder::Recorder;
 use super::{Connection, End, Media, Stopping, replies};
 use crate::media::Repairs;
 use crate::media::sdp::{self, SdpError};
-use crate::registry::{AccessRequest, Action, Principal, StreamPath};
+use crate::registry::{AccessRequest, Action, Permit, Principal, StreamPath};
 use crate::relay::{Asked, EndReason, Stream};
 use crate::rtsp::{
     Credentials, Method, Reply, RequestId, RequestUri, ServerEvent, SessionRole, SetupRequest,
@@ -45,7 +45,7 @@ pub(super) enum Decision {
     /// A player that sent no DESCRIBE may have this stream.
     Setup(Admission, SetupRequest),
     /// A publisher may have this path.
-    Announce(StreamPath, Principal, Bytes),
+    Announce(StreamPath, (Principal, Permit), Bytes),
     /// No.
     Refused(Refusal),
 }
@@ -54,6 +54,7 @@ pub(super) enum Decision {
 pub(super) struct Admission {
     stream: Stream,
     asked: Asked,
+    permit: Permit,
 }
 
 impl Connection {
@@ -129,21 +130,30 @@ impl Connection {
                 // To describe a stream anew disturbs no session of it.
                 if self.rtsp.session().is_none() {
                     self.end_session(EndReason::PublisherLeft);
-                    self.admitted = Some(admission);
+                    self.admit(admission);
                 }
                 self.rtsp.respond(id, reply);
             }
             Decision::Setup(admission, request) => {
-                self.admitted = Some(admission);
+                self.admit(admission);
                 let reply = self.set_up_player(&request);
                 self.rtsp.respond(id, reply);
             }
-            Decision::Announce(path, principal, sdp) => {
+            Decision::Announce(path, (principal, permit), sdp) => {
                 let reply = self.publish(&path, principal, &sdp, now);
+                if matches!(self.media, Media::Record(_)) {
+                    self.revoked = Box::pin(permit.revoked());
+                }
                 self.rtsp.respond(id, reply);
             }
         }
         Ok(())
+    }
+
+    /// What the session does from here on rests on this right.
+    fn admit(&mut self, admission: Admission) {
+        self.revoked = Box::pin(admission.permit.clone().revoked());
+        self.admitted = Some(admission);
     }
 
     fn describe(&self, uri: RequestUri, credentials: Credentials) -> BoxFuture<'static, Decision> {
@@ -175,7 +185,7 @@ impl Connection {
                 Err(reply) => return Decision::Refused(reply.into()),
             };
             match question.ask(&shared.gate, &shared.realm).await {
-                Ok(principal) => Decision::Announce(question.into_path(), principal, sdp),
+                Ok(right) => Decision::Announce(question.into_path(), right, sdp),
                 Err(refusal) => Decision::Refused(refusal),
             }
         })
@@ -359,13 +369,17 @@ async fn admit(
 ) -> Result<Admission, Refusal> {
     let asked = asked?;
     let question = question?;
-    let viewer = question.ask(&shared.gate, &shared.realm).await?;
+    let (viewer, permit) = question.ask(&shared.gate, &shared.realm).await?;
     let stream = shared
         .lookup
         .find(&question.into_path(), &viewer)
         .await
         .map_err(|error| replies::not_found(&error))?;
-    Ok(Admission { stream, asked })
+    Ok(Admission {
+        stream,
+        asked,
+        permit,
+    })
 }
 
 async fn wait_for_parameter_sets(stream: &Stream) {

@@ -12,7 +12,7 @@ use super::{Inner, ServerHandle};
 use crate::protocol::login::{DeviceKey, NONCE_LEN, nonce};
 use crate::protocol::node::{
     Close, Demand, DemandAck, Endpoint, Grant, Join, JoinAck, NodeEvent, NodeStream, Report,
-    ReportAck, StreamChange, node_ack, node_serial,
+    ReportAck, Revoke, StreamChange, node_ack, node_serial,
 };
 use crate::protocol::{
     Envelope, EnvelopeError, ErrorNum, FrameError, FreeStream, MessageReader, MessageType,
@@ -192,7 +192,13 @@ impl<'a> Session<'a> {
         };
         let http = self.server.http_addr().map(|address| address.port());
         let rtsp = self.server.rtsp_addr().port();
-        Ok(vec![Endpoint::wan(host, rtsp, http)])
+        #[cfg_attr(not(feature = "tls"), expect(unused_mut))]
+        let mut endpoint = Endpoint::wan(host, rtsp, http);
+        #[cfg(feature = "tls")]
+        {
+            endpoint.rtsps = self.server.rtsps_addr().map(|address| address.port());
+        }
+        Ok(vec![endpoint])
     }
 
     async fn serve(
@@ -276,6 +282,16 @@ impl<'a> Session<'a> {
                 let result = self.on_close(&Close::from_envelope(message)?);
                 self.acknowledge(message, result).await?;
             }
+            Some(MessageType::NodeRevokeReq) => {
+                let result = match Revoke::from_envelope(message) {
+                    Ok(revoke) => self.on_revoke(revoke),
+                    Err(error) => {
+                        tracing::error!(%error, "a revocation cannot be read; is the CMS newer?");
+                        ErrorNum::BAD_REQUEST
+                    }
+                };
+                self.send(&Revoke::ack(message, result)).await?;
+            }
             // Answers that need no action, and what a newer CMS may say.
             _ => {}
         }
@@ -304,6 +320,19 @@ impl<'a> Session<'a> {
             Err(CloseError::NotFound) => ErrorNum::NOT_FOUND,
             Err(CloseError::Superseded(_) | CloseError::InUse(_)) => ErrorNum::CONFLICT,
         }
+    }
+
+    /// Sessions that run watch the list themselves.
+    fn on_revoke(&self, revoke: Revoke) -> ErrorNum {
+        let now = self.inner.clock.now();
+        for revocation in &revoke.revocations {
+            tracing::info!(what = ?revocation.what, "rights are taken back");
+            self.inner.grants.withdraw(&revocation.what);
+        }
+        let list = self.inner.verifier.revocations();
+        list.raise_floor(revoke.floor);
+        list.revoke(revoke.revocations, now);
+        ErrorNum::OK
     }
 
     async fn acknowledge(
@@ -368,6 +397,7 @@ impl<'a> Session<'a> {
             load_permille: self.server.load_permille(),
             streams: count(info.streams),
             viewers: count(info.viewers),
+            clock_ms: Some(UnixMillis::system().0),
             inventory: full.then(|| hub.streams().iter().map(describe).collect()),
         };
         let cseq = self.next_cseq();
