@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::accounts::{Directory, FirstRun, Logins, follow};
 use crate::config::{CmsConfig, LegacyClient, LegacyLevel, Policy, Secrets};
-use crate::conn::{accept_loop, bind};
+use crate::conn::{Fingerprints, accept_loop, bind};
 use crate::devices::{PendingDevices, Sessions, Snapshots, TalkLocks};
 use crate::error::CmsError;
 use crate::guard::Guard;
@@ -165,6 +165,7 @@ impl CmsBuilder {
             nodes: NodeLinks::default(),
             operations: Operations::default(),
             links: Links::default(),
+            fingerprints: Fingerprints::default(),
             guard: Guard::new(&config),
             tasks: TaskTracker::new(),
             shutdown: CancellationToken::new(),

@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use crate::access::Checks;
 use crate::accounts::{Directory, FirstRun, Logins};
 use crate::config::{CmsConfig, Policy, Secrets};
-use crate::conn::Link;
+use crate::conn::{Fingerprints, Link};
 use crate::devices::{PendingDevices, Sessions, Snapshots, TalkLocks};
 use crate::guard::Guard;
 use crate::nodes::NodeLinks;
@@ -51,6 +51,7 @@ pub(crate) struct State {
     pub(crate) nodes: NodeLinks,
     pub(crate) operations: Operations,
     pub(crate) links: Links,
+    pub(crate) fingerprints: Fingerprints,
     pub(crate) guard: Guard,
     pub(crate) tasks: TaskTracker,
     pub(crate) shutdown: CancellationToken,

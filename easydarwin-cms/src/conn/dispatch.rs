@@ -10,6 +10,7 @@ use easydarwin_core::registry::Cause;
 
 use super::link::{Link, LinkClosed, SERVER};
 use super::protocol_loop::{Ended, Handled, Incoming, with_status};
+use super::repeat::{self, Print};
 use crate::access::{Access, ClientHeaders, KeyBrought};
 use crate::api::{self, Caller};
 use crate::devices::{self, Challenge, Registration, Session, store_snapshot};
@@ -24,6 +25,15 @@ pub(super) struct ConnState {
     node: NodeConn,
     /// How much longer it should have waited before it is served.
     beyond: Duration,
+    /// The last keep-alive that was read and taken.
+    repeat: Option<Repeat>,
+}
+
+/// A keep-alive that was taken: whether its answer was one for devices that log in with ED1.
+#[derive(Debug, Clone, Copy)]
+struct Repeat {
+    fingerprint: u64,
+    detailed: bool,
 }
 
 impl ConnState {
@@ -34,7 +44,18 @@ impl ConnState {
             challenge: None,
             node: NodeConn::default(),
             beyond,
+            repeat: None,
         }
+    }
+
+    pub(super) fn is_device(&self) -> bool {
+        self.session.is_some()
+    }
+
+    /// Whether a device says what it said last.
+    pub(super) fn is_repeated(&self, print: Print) -> bool {
+        self.repeat
+            .is_some_and(|repeat| repeat.fingerprint == print.fingerprint)
     }
 
     /// The largest message that this peer may send.
@@ -75,10 +96,15 @@ impl ConnState {
 pub(super) async fn handle(state: &Arc<State>, conn: &mut ConnState, message: Incoming) -> Handled {
     match message {
         Incoming::Rest { target, headers } => rest(state, conn, target, &headers).await,
-        Incoming::Json { message, headers } => match message {
-            Ok(message) => json(state, conn, message, &headers).await,
+        Incoming::Json {
+            message,
+            headers,
+            print,
+        } => match message {
+            Ok(message) => json(state, conn, message, &headers, print).await,
             Err(error) => malformed(conn, &error).await,
         },
+        Incoming::Repeated { cseq } => repeated(state, conn, cseq).await,
     }
 }
 
@@ -152,12 +178,13 @@ async fn json(
     conn: &mut ConnState,
     message: Envelope,
     headers: &ClientHeaders,
+    print: Option<Print>,
 ) -> Handled {
     let Some(kind) = message.kind() else {
         return unknown(conn, &message).await;
     };
     match kind {
-        MessageType::RegisterReq => register(state, conn, &message).await,
+        MessageType::RegisterReq => register(state, conn, &message, print).await,
         MessageType::PostSnapReq => {
             renew(state, conn).await;
             let answer = store_snapshot(state, conn.session.as_deref(), &message);
@@ -232,7 +259,23 @@ async fn unknown(conn: &ConnState, message: &Envelope) -> Handled {
     conn.link.answer(&bytes).await
 }
 
-async fn register(state: &Arc<State>, conn: &mut ConnState, message: &Envelope) -> Handled {
+/// A keep-alive of which nothing needs to be read.
+async fn repeated(state: &State, conn: &ConnState, cseq: u32) -> Handled {
+    let (Some(session), Some(repeat)) = (&conn.session, conn.repeat) else {
+        return Err(LinkClosed);
+    };
+    let (ack, go_on) = devices::renew(state, session, repeat.detailed).await;
+    conn.link
+        .send_bytes(repeat::answer(&ack, cseq).as_bytes())?;
+    if go_on { Ok(()) } else { Err(LinkClosed) }
+}
+
+async fn register(
+    state: &Arc<State>,
+    conn: &mut ConnState,
+    message: &Envelope,
+    print: Option<Print>,
+) -> Handled {
     let cseq = message.cseq();
     let register = match Register::from_envelope(message) {
         Ok(register) => register,
@@ -244,6 +287,12 @@ async fn register(state: &Arc<State>, conn: &mut ConnState, message: &Envelope) 
     };
     if let Some(session) = &conn.session {
         let (ack, go_on) = devices::keep_alive(state, session, &register).await;
+        conn.repeat = print
+            .filter(|_| ack.error.is_success())
+            .map(|print| Repeat {
+                fingerprint: print.fingerprint,
+                detailed: devices::is_detailed(&register),
+            });
         conn.link.send(&ack.to_envelope(&cseq))?;
         return if go_on { Ok(()) } else { Err(LinkClosed) };
     }

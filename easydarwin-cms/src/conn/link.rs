@@ -1,12 +1,15 @@
 //! One connection of the lean loop: a socket that everybody may write to.
 
+use std::io::{ErrorKind, Read as _};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use easydarwin_core::protocol::{Envelope, FrameLimits};
 use easydarwin_core::registry::UnixMillis;
 use parking_lot::Mutex;
+use socket2::SockRef;
 use thiserror::Error;
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
@@ -190,10 +193,30 @@ impl Link {
         self.flush()
     }
 
+    /// Reads what there is; `None`: nothing.
+    ///
+    /// A read that leaves room has emptied the socket (epoll(7), question 9), so the readiness is
+    /// cleared at once: the runtime would find that out by one more system call at each message.
+    pub(crate) fn read(&self, room: &mut [u8]) -> std::io::Result<Option<usize>> {
+        let mut read = None;
+        let result = self.stream.try_io(Interest::READABLE, || {
+            let count = (&*SockRef::from(&self.stream)).read(room)?;
+            read = Some(count);
+            if count > 0 && count < room.len() {
+                return Err(ErrorKind::WouldBlock.into());
+            }
+            Ok(())
+        });
+        match result {
+            Err(error) if error.kind() != ErrorKind::WouldBlock => Err(error),
+            _ => Ok(read),
+        }
+    }
+
     fn try_write(&self, bytes: &[u8]) -> Result<usize, LinkClosed> {
         match self.stream.try_write(bytes) {
             Ok(taken) => Ok(taken),
-            Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => Ok(0),
+            Err(e) if e.kind() == ErrorKind::WouldBlock => Ok(0),
             Err(_) => {
                 self.close();
                 Err(LinkClosed)

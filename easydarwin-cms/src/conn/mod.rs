@@ -5,7 +5,9 @@ mod dispatch;
 mod link;
 mod listener;
 mod protocol_loop;
+mod repeat;
 mod sniff;
 
 pub(crate) use link::{Link, LinkClosed, SERVER};
 pub(crate) use listener::{BACKLOG, accept_loop, bind};
+pub(crate) use repeat::Fingerprints;

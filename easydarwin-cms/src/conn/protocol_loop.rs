@@ -3,7 +3,6 @@
 //! is kept.
 
 use std::cell::RefCell;
-use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +14,7 @@ use tokio::io::Interest;
 
 use super::dispatch::{self, ConnState};
 use super::link::{Link, LinkClosed, SERVER, limits};
+use super::repeat::Print;
 use crate::access::ClientHeaders;
 use crate::state::State;
 
@@ -31,7 +31,10 @@ pub(super) enum Incoming {
     Json {
         message: Result<Envelope, EnvelopeError>,
         headers: Box<ClientHeaders>,
+        print: Option<Print>,
     },
+    /// The keep-alive that came last, with this number.
+    Repeated { cseq: u32 },
     /// An old client's REST call on the same connection.
     Rest {
         target: String,
@@ -60,7 +63,8 @@ pub(super) async fn run(state: &Arc<State>, link: Arc<Link>, first: Vec<u8>, bey
     };
     let why = serve(state, &link, &mut conn, &mut input).await;
     link.close();
-    conn.ended(state, why).await;
+    // On the heap, like everything that an idle connection has no need of.
+    Box::pin(conn.ended(state, why)).await;
 }
 
 /// How a connection ended.
@@ -80,14 +84,14 @@ async fn serve(
         // What came along with the last message, before anything new is read.
         loop {
             input.decoder.set_limits(limits(conn.max_body(state)));
-            match input.take() {
+            match input.take(state, conn) {
                 Next::Message(message) => {
                     link.heard_at(state.now(), input.has_more());
                     if handle(state, conn, message).await.is_err() {
                         return Ended::ByUs;
                     }
                 }
-                Next::Bad(error) => return refuse(link, error).await,
+                Next::Bad(error) => return Box::pin(refuse(link, error)).await,
                 Next::Nothing | Next::End => break,
             }
             if link.is_closing() {
@@ -96,7 +100,7 @@ async fn serve(
         }
         let next = tokio::select! {
             ready = link.stream.ready(interest(link)) => match ready {
-                Ok(ready) if ready.is_readable() => input.read(link),
+                Ok(ready) if ready.is_readable() => input.read(link, state, conn),
                 Ok(_) => Next::Nothing,
                 Err(_) => Next::End,
             },
@@ -112,7 +116,7 @@ async fn serve(
                 }
             }
             Next::End => return Ended::ByPeer,
-            Next::Bad(error) => return refuse(link, error).await,
+            Next::Bad(error) => return Box::pin(refuse(link, error)).await,
             Next::Message(message) => {
                 link.heard_at(state.now(), input.has_more());
                 if handle(state, conn, message).await.is_err() {
@@ -148,25 +152,24 @@ impl Input {
     }
 
     /// Reads once and takes the first message, if it is whole.
-    fn read(&mut self, link: &Link) -> Next {
+    fn read(&mut self, link: &Link, state: &State, conn: &ConnState) -> Next {
         SCRATCH_BUF.with_borrow_mut(|scratch| {
-            let len = match link.stream.try_read(scratch) {
-                Ok(0) => return Next::End,
-                Ok(len) => len,
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Next::Nothing,
-                Err(_) => return Next::End,
+            let len = match link.read(scratch) {
+                Ok(Some(0)) | Err(_) => return Next::End,
+                Ok(Some(len)) => len,
+                Ok(None) => return Next::Nothing,
             };
             let bytes = scratch.get(..len).unwrap_or_default();
             if !self.pending.is_empty() {
                 self.pending.extend_from_slice(bytes);
-                return self.take();
+                return self.take(state, conn);
             }
             match self.decoder.decode(bytes) {
                 Err(error) => Next::Bad(error),
                 Ok(Some(frame)) => {
                     let rest = bytes.get(frame.consumed..).unwrap_or_default();
                     self.pending.extend_from_slice(rest);
-                    Next::Message(incoming(&frame))
+                    Next::Message(incoming(&frame, state, conn))
                 }
                 Ok(None) => {
                     self.pending.extend_from_slice(bytes);
@@ -177,7 +180,7 @@ impl Input {
     }
 
     /// Takes the next message out of what was kept.
-    fn take(&mut self) -> Next {
+    fn take(&mut self, state: &State, conn: &ConnState) -> Next {
         if self.pending.is_empty() {
             return Next::Nothing;
         }
@@ -185,7 +188,7 @@ impl Input {
             Err(error) => Next::Bad(error),
             Ok(None) => Next::Nothing,
             Ok(Some(frame)) => {
-                let message = incoming(&frame);
+                let message = incoming(&frame, state, conn);
                 let consumed = frame.consumed;
                 self.pending.drain(..consumed);
                 if self.pending.is_empty() {
@@ -197,7 +200,16 @@ impl Input {
     }
 }
 
-fn incoming(frame: &Frame<'_>) -> Incoming {
+fn incoming(frame: &Frame<'_>, state: &State, conn: &ConnState) -> Incoming {
+    let print = match frame.start.is_root() && conn.is_device() {
+        true => state.fingerprints.print(frame.body),
+        false => None,
+    };
+    if let Some(print) = print
+        && conn.is_repeated(print)
+    {
+        return Incoming::Repeated { cseq: print.cseq };
+    }
     let headers = Box::new(ClientHeaders::read(|name| frame.header(name)));
     match frame.start {
         StartLine::Request { .. } if !frame.start.is_root() => Incoming::Rest {
@@ -207,6 +219,7 @@ fn incoming(frame: &Frame<'_>) -> Incoming {
         _ => Incoming::Json {
             message: Envelope::parse(frame.body),
             headers,
+            print,
         },
     }
 }

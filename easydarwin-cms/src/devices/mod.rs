@@ -7,7 +7,9 @@ mod snapshot;
 mod talk;
 
 pub(crate) use pending::PendingDevices;
-pub(crate) use register::{Challenge, Registration, come_again, keep_alive, register};
+pub(crate) use register::{
+    Challenge, Registration, come_again, is_detailed, keep_alive, register, renew,
+};
 pub(crate) use session::{AckError, DeviceInfo, Session, Sessions};
 pub(crate) use snapshot::{Snapshots, store_snapshot};
 pub(crate) use talk::TalkLocks;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use easydarwin_core::protocol::{ErrorNum, Ext, Extension, Register, RegisterAck, login};
 use easydarwin_core::registry::{
     Author, Credential, DeviceChange, DeviceChannel, DevicePatch, DeviceSaid, PresenceError,
-    Secret, StoreError, random_bytes,
+    Secret, StoreError, UnixMillis, random_bytes,
 };
 use subtle::ConstantTimeEq as _;
 
@@ -150,10 +150,8 @@ async fn decide(
         Err(()) => return Ok(refused(state, link, register, ErrorNum::CONFLICT)),
     }
     let mut ack = RegisterAck::new(serial, ErrorNum::OK);
-    if !register.ext.is_empty() || register.auth.is_some() {
-        ack.time_ms = Some(now.0);
-        ack.generation = Some(session.lease.generation);
-        ack.keep_alive_s = Some(state.config.keep_alive.as_secs().max(1));
+    if is_detailed(register) {
+        details(&mut ack, state, &session, now);
         ack.ext = our_ext();
     }
     if let Proven::ByKey { server_proof, .. } = proven {
@@ -333,9 +331,9 @@ pub(crate) async fn keep_alive(
             return (RegisterAck::new(serial, ErrorNum::UNAUTHORIZED), true);
         }
     }
-    let now = state.now();
-    if state.presence.renew(&session.lease, now).await.is_err() {
-        return (RegisterAck::new(serial, ErrorNum::CONFLICT), false);
+    let (ack, go_on) = renew(state, session, is_detailed(register)).await;
+    if !go_on {
+        return (ack, false);
     }
     let info = DeviceInfo::of(register);
     if info != *session.info() {
@@ -344,11 +342,32 @@ pub(crate) async fn keep_alive(
             tracing::error!(serial, %error, "what the device says of itself could not be stored");
         }
     }
-    let mut ack = RegisterAck::new(serial, ErrorNum::OK);
-    if !register.ext.is_empty() || register.auth.is_some() {
-        ack.time_ms = Some(now.0);
-        ack.generation = Some(session.lease.generation);
-        ack.keep_alive_s = Some(state.config.keep_alive.as_secs().max(1));
+    (ack, true)
+}
+
+/// Whether a device understands more in an answer than its result.
+pub(crate) fn is_detailed(register: &Register) -> bool {
+    !register.ext.is_empty() || register.auth.is_some()
+}
+
+/// The lease's holder was heard. Returns the answer, and whether the connection may go on.
+pub(crate) async fn renew(state: &State, session: &Session, detailed: bool) -> (RegisterAck, bool) {
+    let now = state.now();
+    if state.presence.renew(&session.lease, now).await.is_err() {
+        return (
+            RegisterAck::new(&*session.serial, ErrorNum::CONFLICT),
+            false,
+        );
+    }
+    let mut ack = RegisterAck::new(&*session.serial, ErrorNum::OK);
+    if detailed {
+        details(&mut ack, state, session, now);
     }
     (ack, true)
+}
+
+fn details(ack: &mut RegisterAck, state: &State, session: &Session, now: UnixMillis) {
+    ack.time_ms = Some(now.0);
+    ack.generation = Some(session.lease.generation);
+    ack.keep_alive_s = Some(state.config.keep_alive.as_secs().max(1));
 }

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -29,7 +29,7 @@ impl Parts {
         fs::write(folder.join("devices"), lines.collect::<String>())?;
         Ok(Self {
             folder,
-            cms_port: free_port()?.port(),
+            cms_port: listening_port()?,
         })
     }
 
@@ -80,7 +80,7 @@ impl Parts {
 
     /// The null server, and its port.
     pub fn null(&self, answer: usize) -> io::Result<(Process, u16)> {
-        let port = free_port()?.port();
+        let port = listening_port()?;
         let mut command = self.command(&std::env::current_exe()?, "null.log")?;
         command
             .args(["null", "--listen", &format!("0.0.0.0:{port}")])
@@ -149,6 +149,15 @@ impl Drop for Parts {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.folder);
     }
+}
+
+/// A port for a server that listens on all addresses, below those from which the kernel takes the
+/// devices' ports: each of them would stand in its way.
+fn listening_port() -> io::Result<u16> {
+    let first = 20_000 + u16::try_from(std::process::id() % 10_000).unwrap_or(0);
+    (first..32_000)
+        .find(|port| TcpListener::bind(("0.0.0.0", *port)).is_ok())
+        .ok_or_else(|| io::Error::other("no port below 32000 is free"))
 }
 
 /// Asks one of our own processes.
