@@ -9,5 +9,7 @@ mod repeat;
 mod sniff;
 
 pub(crate) use link::{Link, LinkClosed, SERVER};
-pub(crate) use listener::{BACKLOG, accept_loop, bind};
+#[cfg(feature = "cli")]
+pub(crate) use listener::BACKLOG;
+pub(crate) use listener::{accept_loop, bind};
 pub(crate) use repeat::Fingerprints;
