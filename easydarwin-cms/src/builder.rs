@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use crate::accounts::{Directory, FirstRun, Logins, follow};
 use crate::config::{CmsConfig, LegacyClient, LegacyLevel, Policy, Secrets};
 use crate::conn::{Fingerprints, accept_loop, bind};
-use crate::devices::{PendingDevices, Sessions, Snapshots, TalkLocks};
+use crate::devices::{PendingDevices, Sessions, Snapshots, TalkLocks, Uses, write_uses};
 use crate::error::CmsError;
 use crate::guard::Guard;
 use crate::nodes::{self, NodeLinks};
@@ -26,6 +26,9 @@ use crate::streams::Operations;
 
 /// How often time-outs are looked at, all in one pass.
 const SWEEP: Duration = Duration::from_secs(1);
+
+/// How often things are written down that may be lost in a crash.
+const WRITE_DOWN: Duration = Duration::from_secs(60);
 
 /// How long connections get at the shutdown to finish what they are answering.
 const DRAIN: Duration = Duration::from_secs(3);
@@ -161,6 +164,7 @@ impl CmsBuilder {
             sessions: Sessions::default(),
             snapshots: Snapshots::new(config.max_snapshots),
             talkers: TalkLocks::default(),
+            uses: Uses::default(),
             pending: PendingDevices::new(config.max_pending),
             nodes: NodeLinks::default(),
             operations: Operations::default(),
@@ -242,6 +246,7 @@ impl Cms {
         state.spawn(follow(state.clone(), audited));
         state.spawn(accept_loop(state.clone(), self.listener));
         state.spawn(sweep(state.clone()));
+        state.spawn(write_down(state.clone()));
         shutdown.await;
         tracing::info!("shutting down");
         state.shutdown.cancel();
@@ -253,6 +258,7 @@ impl Cms {
         {
             tracing::warn!("some connections did not end in time");
         }
+        write_uses(&state).await;
         Ok(())
     }
 }
@@ -268,6 +274,18 @@ async fn expect_known(state: &State) -> Result<(), CmsError> {
         match page.next {
             Some(next) => query.cursor = Some(next),
             None => return Ok(()),
+        }
+    }
+}
+
+/// Writes down now and then what may be lost in a crash.
+async fn write_down(state: Arc<State>) {
+    let mut tick = tokio::time::interval(WRITE_DOWN);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = tick.tick() => write_uses(&state).await,
+            () = state.shutdown.cancelled() => return,
         }
     }
 }

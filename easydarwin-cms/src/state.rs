@@ -18,7 +18,7 @@ use crate::access::Checks;
 use crate::accounts::{Directory, FirstRun, Logins};
 use crate::config::{CmsConfig, Policy, Secrets};
 use crate::conn::{Fingerprints, Link};
-use crate::devices::{PendingDevices, Sessions, Snapshots, TalkLocks};
+use crate::devices::{PendingDevices, Sessions, Snapshots, TalkLocks, Uses};
 use crate::guard::Guard;
 use crate::nodes::NodeLinks;
 use crate::streams::Operations;
@@ -47,6 +47,7 @@ pub(crate) struct State {
     pub(crate) sessions: Sessions,
     pub(crate) snapshots: Snapshots,
     pub(crate) talkers: TalkLocks,
+    pub(crate) uses: Uses,
     pub(crate) pending: PendingDevices,
     pub(crate) nodes: NodeLinks,
     pub(crate) operations: Operations,

@@ -389,6 +389,8 @@ async fn a_device_that_loses_its_right_loses_its_connection() {
             .expect("it is closed");
     }
     assert_eq!(code(&stays.register("stays", "").await), 200);
+    let before = b.store.credentials("stays").await.unwrap();
+    assert_eq!(before[0].last_used, None, "written down later");
     for (serial, key, error) in [
         ("off", "off", 403),
         ("gone", "gone", 401),
@@ -399,4 +401,8 @@ async fn a_device_that_loses_its_right_loses_its_connection() {
         let ack = b.cms.connect().await.login(serial, key).await;
         assert_eq!(code(&ack), error, "{serial} {key}");
     }
+    let Bench { cms, desk } = b;
+    cms.stop().await;
+    let after = desk.store.credentials("stays").await.unwrap();
+    assert!(after[0].last_used.is_some(), "written down at the end");
 }

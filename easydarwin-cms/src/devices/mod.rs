@@ -5,6 +5,7 @@ mod register;
 mod session;
 mod snapshot;
 mod talk;
+mod used;
 
 pub(crate) use pending::PendingDevices;
 pub(crate) use register::{
@@ -13,3 +14,4 @@ pub(crate) use register::{
 pub(crate) use session::{AckError, DeviceInfo, Session, Sessions};
 pub(crate) use snapshot::{Snapshots, store_snapshot};
 pub(crate) use talk::TalkLocks;
+pub(crate) use used::{Uses, write_uses};

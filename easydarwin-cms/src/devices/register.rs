@@ -135,6 +135,9 @@ async fn decide(
         Proven::NotAsked { token } => (*token, None),
         Proven::ByKey { proved, .. } => (None, Some(proved.clone())),
     };
+    if let Some(proved) = &credential {
+        state.uses.note(serial, proved, now);
+    }
     let lease = acquired.lease;
     let session = Session::new(lease, link.clone(), token, credential, group, info);
     let session = Arc::new(session);

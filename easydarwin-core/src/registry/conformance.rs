@@ -13,7 +13,7 @@
 use super::{
     Account, AccountChange, AccountStore, ApiKey, Author, Changed, Credential, DeviceChange,
     DeviceChannel, DevicePatch, DeviceQuery, DeviceSaid, DeviceSort, DeviceStore, GroupPath,
-    Rights, Secret, Seen, StoreError, UnixMillis,
+    Rights, Secret, Seen, StoreError, UnixMillis, Used,
 };
 
 fn by(at: u64) -> Author {
@@ -255,11 +255,20 @@ async fn credentials_are_several(store: &impl DeviceStore) {
         store.put_credential("s", credential, &by(3)).await.unwrap();
     }
     store.revoke_credential("s", "a", &by(9)).await.unwrap();
+    let used = |serial: &str, id: &str| Used {
+        serial: serial.into(),
+        id: id.into(),
+        at: UnixMillis(12),
+    };
+    let all = vec![used("s", "b"), used("s", "z"), used("nobody", "b")];
+    store.used(all).await.unwrap();
     let mut all = store.credentials("s").await.unwrap();
     all.sort_by(|a, b| a.id.cmp(&b.id));
     let mut revoked = credential("a", 2);
     revoked.revoked = Some(UnixMillis(9));
-    assert_eq!(all, [revoked, credential("b", 1), cert, by_key]);
+    let mut b = credential("b", 1);
+    b.last_used = Some(UnixMillis(12));
+    assert_eq!(all, [revoked, b, cert, by_key]);
     let unknown = store.revoke_credential("s", "z", &by(9)).await;
     assert!(matches!(unknown, Err(StoreError::NotFound(_))));
     store.remove("s", &by(10)).await.unwrap();

@@ -200,6 +200,17 @@ impl Credential {
     }
 }
 
+/// When a credential was last used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Used {
+    /// The device.
+    pub serial: String,
+    /// The credential's id.
+    pub id: String,
+    /// When.
+    pub at: UnixMillis,
+}
+
 /// Order of a list of devices. The serial breaks ties.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -321,6 +332,9 @@ pub trait DeviceStore: Send + Sync + 'static {
 
     /// When devices were last there; unknown ones are left out. May be lost in a crash.
     async fn seen(&self, seen: Vec<Seen>) -> Result<(), StoreError>;
+
+    /// When credentials were last used; unknown ones are left out. May be lost in a crash.
+    async fn used(&self, used: Vec<Used>) -> Result<(), StoreError>;
 
     /// One [`DeviceChange::Patch`].
     async fn patch(

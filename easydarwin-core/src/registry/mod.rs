@@ -43,7 +43,7 @@ pub use cidr::{Cidr, CidrError};
 pub use clock::{CmsClock, UnixMillis};
 pub use device::{
     Changed, Credential, Device, DeviceChange, DeviceChannel, DevicePatch, DeviceQuery, DeviceSaid,
-    DeviceSort, DeviceStore, Page, Secret, Seen, StoreError,
+    DeviceSort, DeviceStore, Page, Secret, Seen, StoreError, Used,
 };
 pub use grants::GrantTable;
 pub use group::{GroupPath, GroupPathError};

@@ -9,7 +9,7 @@ use parking_lot::RwLock;
 use super::{
     Account, AccountChange, AccountStore, ApiKey, AuditEntry, Author, Changed, Credential, Device,
     DeviceChange, DeviceQuery, DeviceSort, DeviceStore, GroupPath, Page, Rights, RoleGrant, Seen,
-    StoreError, UnixMillis,
+    StoreError, UnixMillis, Used,
 };
 
 /// Most devices on one page.
@@ -388,6 +388,18 @@ impl DeviceStore for MemoryStore {
             if let Some(entry) = tables.devices.get_mut(&seen.serial) {
                 entry.device.last_seen = Some(seen.at);
                 entry.device.last_cause = seen.cause;
+            }
+        }
+        Ok(())
+    }
+
+    async fn used(&self, used: Vec<Used>) -> Result<(), StoreError> {
+        let mut tables = self.tables.write();
+        for used in used {
+            let entry = tables.devices.get_mut(&used.serial);
+            let mut credentials = entry.into_iter().flat_map(|e| &mut e.credentials);
+            if let Some(credential) = credentials.find(|c| c.id == used.id) {
+                credential.last_used = Some(used.at);
             }
         }
         Ok(())

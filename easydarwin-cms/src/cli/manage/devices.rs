@@ -305,7 +305,12 @@ async fn secrets(desk: &Desk, serial: &str) -> Result<(), CmsError> {
             Secret::Token(_) => "token",
             _ => "certificate",
         };
-        let days = desk.author.at.since(credential.created).as_secs() / 86_400;
+        let days = |time| desk.author.at.since(time).as_secs() / 86_400;
+        let age = days(credential.created);
+        let used = match credential.last_used {
+            Some(time) => format!("used {} days ago", days(time)),
+            None => "not used yet".to_owned(),
+        };
         let state = if credential.revoked.is_some() {
             "revoked"
         } else {
@@ -313,7 +318,7 @@ async fn secrets(desk: &Desk, serial: &str) -> Result<(), CmsError> {
         };
         let id = &credential.id;
         say(format_args!(
-            "{id:<16} {kind:<12} {days:>5} days old  {state}"
+            "{id:<16} {kind:<12} {age:>5} days old  {state:<8} {used}"
         ))?;
     }
     Ok(())

@@ -5,7 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use easydarwin_core::registry::{
     Author, Changed, Credential, Device, DeviceChange, DeviceQuery, DeviceSort, DeviceStore,
-    GroupPath, Page, Seen, StoreError, UnixMillis,
+    GroupPath, Page, Seen, StoreError, UnixMillis, Used,
 };
 use rusqlite::{Connection, OptionalExtension as _, ToSql, params};
 
@@ -104,6 +104,24 @@ impl DeviceStore for SqliteStore {
                 for seen in seen {
                     update
                         .execute(params![seen.serial, rows::to_sql(seen.at), seen.cause])
+                        .map_err(failed)?;
+                }
+                Ok(())
+            })
+            .await
+    }
+
+    async fn used(&self, used: Vec<Used>) -> Result<(), StoreError> {
+        self.writer
+            .write(move |connection| {
+                let mut update = connection
+                    .prepare_cached(
+                        "UPDATE credentials SET last_used = ?3 WHERE serial = ?1 AND id = ?2",
+                    )
+                    .map_err(failed)?;
+                for used in used {
+                    update
+                        .execute(params![used.serial, used.id, rows::to_sql(used.at)])
                         .map_err(failed)?;
                 }
                 Ok(())
