@@ -20,6 +20,7 @@ pub(crate) struct ClientHeaders {
     pub(crate) api_key: Option<String>,
     pub(crate) origin: Option<String>,
     pub(crate) fetch_site: Option<String>,
+    pub(crate) referer: Option<String>,
     pub(crate) host: Option<String>,
     pub(crate) user_agent: Option<String>,
     pub(crate) cookie: Option<String>,
@@ -33,6 +34,7 @@ impl ClientHeaders {
             api_key: own("x-api-key"),
             origin: own("origin"),
             fetch_site: own("sec-fetch-site"),
+            referer: own("referer"),
             host: own("host"),
             user_agent: own("user-agent"),
             cookie: own("cookie"),
@@ -132,6 +134,11 @@ impl Checks<'_> {
             .max();
         match level {
             None => nobody(KeyBrought::None),
+            // Browsers tell addresses without TLS nothing of the site, and a picture's request has
+            // no origin: a page anywhere could move a camera, had its reader the right.
+            Some(_) if headers.is_browser() && !comes_from_us(headers) => {
+                (of_network(LegacyLevel::Read), KeyBrought::NotNeeded)
+            }
             Some(level) => (of_network(level), KeyBrought::NotNeeded),
         }
     }
@@ -144,6 +151,19 @@ fn of_network(level: LegacyLevel) -> Identity {
         LegacyLevel::Read => identity.at_most(Access::Read),
         LegacyLevel::Control => identity,
     }
+}
+
+/// Whether a browser shows that a page of ours made the request, or its user himself. Foreign
+/// origins and sites are out already.
+fn comes_from_us(headers: &ClientHeaders) -> bool {
+    let ours = |referer: &str| {
+        let host = referer.split_once("://").map(|(_, rest)| rest);
+        let host = host.and_then(|rest| rest.split('/').next());
+        host.is_some() && host == headers.host.as_deref()
+    };
+    headers.origin.is_some()
+        || headers.fetch_site.is_some()
+        || headers.referer.as_deref().is_some_and(ours)
 }
 
 fn is_foreign(config: &CmsConfig, headers: &ClientHeaders) -> bool {
@@ -268,10 +288,25 @@ mod tests {
                 ("origin", "http://10.0.0.9:10000"),
                 ("host", "10.0.0.9:10000"),
             ][..],
-            &[("user-agent", "Mozilla/5.0"), ("host", "[::1]:10000")],
+            &[
+                ("user-agent", "Mozilla/5.0"),
+                ("host", "[::1]:10000"),
+                ("referer", "http://[::1]:10000/"),
+            ],
             &[("user-agent", "okhttp"), ("host", "cms.example")],
         ] {
             assert_eq!(ask("10.1.0.1", headers), Access::Control, "{headers:?}");
+        }
+        // What nobody shows to come from us may look, as a person who types an address does.
+        for headers in [
+            &[("user-agent", "Mozilla/5.0"), ("host", "10.0.0.9")][..],
+            &[
+                ("user-agent", "Mozilla/5.0"),
+                ("host", "10.0.0.9"),
+                ("referer", "http://evil.example/10.0.0.9"),
+            ],
+        ] {
+            assert_eq!(ask("10.1.0.1", headers), Access::Read, "{headers:?}");
         }
     }
 }

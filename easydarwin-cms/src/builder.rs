@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::accounts::{Directory, FirstRun, Logins, follow};
 use crate::config::{CmsConfig, LegacyClient, LegacyLevel, Policy, Secrets};
-use crate::conn::{Fingerprints, accept_loop, bind};
+use crate::conn::{Fingerprints, LongMessages, accept_loop, bind};
 use crate::devices::{PendingDevices, Sessions, Snapshots, TalkLocks, Uses, write_uses};
 use crate::error::CmsError;
 use crate::guard::Guard;
@@ -42,6 +42,8 @@ pub struct CmsBuilder {
     first_run: Option<FirstRun>,
     presence: Option<Arc<dyn Presence>>,
     directory: Option<Arc<dyn NodeDirectory>>,
+    #[cfg(feature = "tls")]
+    tls: Option<easydarwin_core::tls::TlsConfig>,
 }
 
 impl std::fmt::Debug for CmsBuilder {
@@ -112,6 +114,14 @@ impl CmsBuilder {
         self
     }
 
+    /// Takes TLS, too, on the one port.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(mut self, config: easydarwin_core::tls::TlsConfig) -> Self {
+        self.tls = Some(config);
+        self
+    }
+
     /// Opens the port. Nothing is answered before [`Cms::run`].
     ///
     /// # Errors
@@ -171,6 +181,11 @@ impl CmsBuilder {
             links: Links::default(),
             fingerprints: Fingerprints::default(),
             guard: Guard::new(&config),
+            long_messages: LongMessages::new(config.max_long_messages),
+            #[cfg(feature = "tls")]
+            tls: self
+                .tls
+                .map(|tls| crate::conn::TlsDoor::new(tls, config.handshakes_per_second)),
             tasks: TaskTracker::new(),
             shutdown: CancellationToken::new(),
             config,
@@ -213,6 +228,8 @@ impl Cms {
             first_run: None,
             presence: None,
             directory: None,
+            #[cfg(feature = "tls")]
+            tls: None,
         }
     }
 
@@ -247,6 +264,8 @@ impl Cms {
         state.spawn(accept_loop(state.clone(), self.listener));
         state.spawn(sweep(state.clone()));
         state.spawn(write_down(state.clone()));
+        #[cfg(feature = "tls")]
+        state.spawn(crate::conn::TlsDoor::watch(state.clone()));
         shutdown.await;
         tracing::info!("shutting down");
         state.shutdown.cancel();

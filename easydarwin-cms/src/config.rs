@@ -137,6 +137,8 @@ pub struct CmsConfig {
     /// The longest that one of them waits. Devices that can be told to come again later are told
     /// so when it would be longer.
     pub admit_wait: Duration,
+    /// TLS handshakes that are begun within a second.
+    pub handshakes_per_second: u32,
     /// Most connections of one address (of IPv6, one /64) that have not proven who they are.
     pub max_strangers: u32,
     /// Largest message of a device that has not registered, in bytes.
@@ -145,6 +147,9 @@ pub struct CmsConfig {
     pub max_body_device: usize,
     /// Largest message of a media node, in bytes: its inventory.
     pub max_body_node: usize,
+    /// Most memory for long messages while they come in and are taken apart, in bytes: eight of the
+    /// largest snapshots at once, or many more of the usual size.
+    pub max_long_messages: usize,
     /// Most memory for snapshots, in bytes; the oldest go.
     pub max_snapshots: usize,
     /// Most unknown serials remembered for the operator.
@@ -182,10 +187,12 @@ impl CmsConfig {
             max_connections: 30_000,
             admit_per_second: 1000,
             admit_wait: Duration::from_secs(10),
+            handshakes_per_second: 500,
             max_strangers: 256,
             max_body_stranger: 64 * 1024,
             max_body_device: 1_500_000,
             max_body_node: 8 * 1024 * 1024,
+            max_long_messages: 32 * 1024 * 1024,
             max_snapshots: 512 * 1024 * 1024,
             max_pending: 1000,
         }

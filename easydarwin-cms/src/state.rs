@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use crate::access::Checks;
 use crate::accounts::{Directory, FirstRun, Logins};
 use crate::config::{CmsConfig, Policy, Secrets};
-use crate::conn::{Fingerprints, Link};
+use crate::conn::{Fingerprints, Link, LongMessages};
 use crate::devices::{PendingDevices, Sessions, Snapshots, TalkLocks, Uses};
 use crate::guard::Guard;
 use crate::nodes::NodeLinks;
@@ -54,6 +54,9 @@ pub(crate) struct State {
     pub(crate) links: Links,
     pub(crate) fingerprints: Fingerprints,
     pub(crate) guard: Guard,
+    pub(crate) long_messages: LongMessages,
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<crate::conn::TlsDoor>,
     pub(crate) tasks: TaskTracker,
     pub(crate) shutdown: CancellationToken,
 }
@@ -108,8 +111,11 @@ impl State {
         format!("{}{link:016x}", self.via.get(..16).unwrap_or_default())
     }
 
-    /// Waits before a refusal is answered. `false`: we shut down meanwhile.
-    pub(crate) async fn wait_to_refuse(&self, delay: Duration) -> bool {
+    /// Waits. `false`: we shut down meanwhile.
+    pub(crate) async fn wait(&self, delay: Duration) -> bool {
+        if delay.is_zero() {
+            return true;
+        }
         tokio::select! {
             () = tokio::time::sleep(delay) => true,
             () = self.shutdown.cancelled() => false,

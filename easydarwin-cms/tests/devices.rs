@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use common::{Peer, TestCms, code};
 use easydarwin_cms::{Cms, CmsConfig, CmsError, LegacyLevel, Policy};
-use easydarwin_core::protocol::{Envelope, ErrorNum, MessageType, Snapshot, TalkbackRequest};
+use easydarwin_core::protocol::{
+    AppType, Envelope, ErrorNum, MessageType, Register, Snapshot, TalkbackRequest, TerminalType,
+};
 use easydarwin_core::registry::PresenceState;
 
 const KEY: &str = "the camera's key";
@@ -352,4 +354,50 @@ async fn clients_without_a_right_get_nothing() {
     for path in ["restart", "setbaseconfig?ServiceWanIP=1.2.3.4"] {
         assert_eq!(reading.get(&format!("/api/v1/{path}")).await.status, 403);
     }
+}
+
+fn register_of(serial: &str) -> Vec<u8> {
+    let mut register = Register::new(serial, AppType::EasyCamera, TerminalType::Linux);
+    register.token = Some("123456".into());
+    register.to_envelope(1).to_request("x").to_vec()
+}
+
+#[tokio::test]
+async fn long_messages_wait_for_room_and_short_ones_do_not() {
+    let cms = TestCms::start(|c| c.max_long_messages = 600 * 1024).await;
+    for serial in ["one", "two", "three"] {
+        let token = cms.handle.provision_token(serial, "123456");
+        token.await.unwrap();
+    }
+    let image = "/9j/".repeat(40_000);
+    let message = |serial: &str| {
+        let snapshot = Snapshot::jpeg(serial, 1, image.as_str());
+        snapshot.to_envelope(2).to_request("x")
+    };
+    let mut peers = Vec::new();
+    for serial in ["one", "two", "three"] {
+        let mut peer = cms.connect().await;
+        assert_eq!(code(&peer.register(serial, "123456").await), 200);
+        peers.push(peer);
+    }
+    let [mut one, mut two, mut three] = <[Peer; 3]>::try_from(peers).ok().unwrap();
+    // One takes all the room and does not go on.
+    let begin = message("one");
+    // That it has begun is known by the answer to what came with its beginning.
+    let mut both = register_of("one");
+    both.extend_from_slice(&begin[..80_000]);
+    one.send(&both).await;
+    assert_eq!(one.expect().await.error(), 200);
+    two.send(&message("two")).await;
+    let waits = tokio::time::timeout(Duration::from_millis(400), two.next());
+    assert!(waits.await.is_err(), "there was room");
+    still_online(&mut three, "three").await;
+    one.send(&begin[80_000..]).await;
+    assert_eq!(one.expect().await.error(), 200);
+    assert_eq!(two.expect().await.error(), 200);
+    // Also when whoever has it goes.
+    one.send(&begin[..80_000]).await;
+    drop(one);
+    two.send(&message("two")).await;
+    assert_eq!(two.expect().await.error(), 200);
 }

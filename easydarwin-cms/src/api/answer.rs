@@ -15,6 +15,8 @@ pub(crate) struct Caller {
     pub(crate) connection: u64,
     pub(crate) peer: SocketAddr,
     pub(crate) local: SocketAddr,
+    /// Over TLS.
+    pub(crate) secure: bool,
     /// `Host` of the request.
     pub(crate) host: Option<String>,
     /// What he may do with something, somewhere.
@@ -53,13 +55,24 @@ impl Caller {
         }
         self.host
             .as_deref()
-            .and_then(split_host)
+            .and_then(|host| split_host(host, self.secure))
             .unwrap_or_else(|| (local.ip().to_canonical().to_string(), local.port()))
+    }
+
+    /// A URL of ours that this caller can load, by the way that he came.
+    pub(crate) fn our_url(&self, state: &State, path: &str) -> String {
+        let (host, port) = self.our_address(state);
+        let scheme = if self.secure { "https" } else { "http" };
+        if host.contains(':') {
+            format!("{scheme}://[{host}]:{port}{path}")
+        } else {
+            format!("{scheme}://{host}:{port}{path}")
+        }
     }
 }
 
 /// Reads `host[:port]`, leaving out what is no name or address that leads anywhere.
-fn split_host(text: &str) -> Option<(String, u16)> {
+fn split_host(text: &str, secure: bool) -> Option<(String, u16)> {
     let (name, port) = match text.strip_prefix('[') {
         Some(rest) => {
             let (name, rest) = rest.split_once(']')?;
@@ -74,7 +87,7 @@ fn split_host(text: &str) -> Option<(String, u16)> {
         .bytes()
         .all(|b| b.is_ascii_alphanumeric() || b"-._:".contains(&b));
     let whole = name.contains(['.', ':']) || name == "localhost";
-    let port = port.map_or(Some(80), |p| p.parse().ok())?;
+    let port = port.map_or(Some(if secure { 443 } else { 80 }), |p| p.parse().ok())?;
     (clean && whole).then(|| (name.to_owned(), port))
 }
 
@@ -177,7 +190,9 @@ mod tests {
             ("a.b:99999", None),
         ] {
             let expected = host.map(|(h, p)| (h.to_owned(), p));
-            assert_eq!(split_host(text), expected, "{text}");
+            assert_eq!(split_host(text, false), expected, "{text}");
         }
+        let secure = split_host("cms.example", true);
+        assert_eq!(secure, Some(("cms.example".to_owned(), 443)));
     }
 }

@@ -130,12 +130,7 @@ fn snap_url(state: &State, caller: &Caller, serial: &str, channel: u32) -> Strin
     let Some(path) = state.snapshots.url_path(state, &stream) else {
         return String::new();
     };
-    let (host, port) = caller.our_address(state);
-    if host.contains(':') {
-        format!("http://[{host}]:{port}{path}")
-    } else {
-        format!("http://{host}:{port}{path}")
-    }
+    caller.our_url(state, &path)
 }
 
 /// One device.
@@ -186,7 +181,7 @@ pub(super) fn base_config(state: &State, caller: &Caller) -> Answer {
         .set("ServiceWanIP", host.as_str())
         .set("ServiceWanPort", port.to_string())
         .set("SnapLocalPath", "")
-        .set("SnapWebPath", format!("http://{host}:{port}/snap/"));
+        .set("SnapWebPath", caller.our_url(state, "/snap/"));
     Answer::new(envelope)
 }
 

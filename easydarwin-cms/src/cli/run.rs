@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use easydarwin_core::registry::{Account, AccountStore as _, GroupPath, Role};
+use easydarwin_core::tls::TlsConfig;
 use tracing_subscriber::EnvFilter;
 
 use super::devices_file::{self, Entry};
@@ -49,6 +50,7 @@ pub(super) fn check_config(config: Option<&Path>, flags: Settings) -> Result<(),
         .map_err(|e| CmsError::Config(format!("the log filter is wrong: {e}")))?;
     let config = settings.to_config();
     crate::builder::check(&config)?;
+    tls_of(&settings)?;
     if let Some(path) = &settings.devices {
         devices_file::read(path)?;
     }
@@ -131,6 +133,10 @@ async fn serve(settings: Settings) -> Result<(), CmsError> {
         let first = first_run(data, &store).await?;
         builder = builder.store(store).first_run(first);
     }
+    if let Some(tls) = tls_of(&settings)? {
+        reload_at_hangup(tls.clone());
+        builder = builder.tls(tls);
+    }
     let cms = builder.build().await?;
     for device in settings.device.iter().flatten() {
         cms.handle()
@@ -183,6 +189,47 @@ async fn first_run(data: &Path, store: &SqliteStore) -> Result<FirstRun, CmsErro
     tracing::info!(path = %first.path().display(), "there is no administrator yet; the secret that makes one is in this file");
     Ok(first)
 }
+
+fn tls_of(settings: &Settings) -> Result<Option<TlsConfig>, CmsError> {
+    let config = |error: String| CmsError::Config(error);
+    match (&settings.tls_cert, &settings.tls_key) {
+        (Some(certificate), Some(key)) => TlsConfig::from_pem_files(certificate, key)
+            .map(Some)
+            .map_err(|error| config(error.to_string())),
+        (None, None) => Ok(None),
+        _ => Err(config("--tls-cert and --tls-key go together".to_owned())),
+    }
+}
+
+/// Reads the certificate anew at each SIGHUP.
+#[cfg(unix)]
+fn reload_at_hangup(tls: TlsConfig) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut hangup = match signal(SignalKind::hangup()) {
+        Ok(hangup) => hangup,
+        Err(error) => {
+            tracing::warn!(%error, "SIGHUP will not reload the certificate");
+            return;
+        }
+    };
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            let tls = tls.clone();
+            // Reading files may block.
+            let reloaded = tokio::task::spawn_blocking(move || tls.reload()).await;
+            match reloaded {
+                Ok(Ok(())) => tracing::info!("TLS certificate read anew"),
+                Ok(Err(error)) => tracing::error!(%error, "TLS certificate stays as it was"),
+                // The runtime ends.
+                Err(_) => return,
+            }
+        }
+    });
+}
+
+/// Here there is no such signal; changed files are noticed all the same.
+#[cfg(not(unix))]
+fn reload_at_hangup(_: TlsConfig) {}
 
 /// Takes what the system allows, and says what is short of what is wanted.
 #[cfg(unix)]

@@ -117,6 +117,15 @@ pub struct Settings {
     #[arg(long, value_name = "SECONDS", env = "EASYDARWIN_CMS_KEEP_ALIVE")]
     pub keep_alive: Option<u64>,
 
+    /// Certificate chain in PEM: TLS is taken on the same port, too; needs --tls-key. Read anew when it
+    /// changes, and at SIGHUP
+    #[arg(long, value_name = "FILE", env = "EASYDARWIN_CMS_TLS_CERT")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// The certificate's private key in PEM
+    #[arg(long, value_name = "FILE", env = "EASYDARWIN_CMS_TLS_KEY")]
+    pub tls_key: Option<PathBuf>,
+
     /// Most connections of all kinds [default: 30000]
     #[arg(long, value_name = "N", env = "EASYDARWIN_CMS_MAX_CONNECTIONS")]
     pub max_connections: Option<usize>,
@@ -162,6 +171,8 @@ impl Settings {
             first_picture,
             idle,
             keep_alive,
+            tls_cert,
+            tls_key,
             max_connections,
             max_strangers,
             log,

@@ -160,13 +160,14 @@ async fn caller(state: &State, conn: &ConnState, headers: &ClientHeaders) -> Cal
         KeyBrought::None => {}
         KeyBrought::Wrong => {
             let wrong = state.guard.attempts.failed(peer);
-            state.wait_to_refuse(wrong.delay).await;
+            state.wait(wrong.delay).await;
         }
     }
     Caller {
         connection: link.id,
         peer: link.peer,
         local: link.local,
+        secure: link.transport.is_secure(),
         host: headers.host.clone(),
         access: identity.highest(),
         identity,
@@ -321,7 +322,7 @@ async fn register(
             } else {
                 state.config.refusal_delay
             };
-            if !state.wait_to_refuse(delay).await {
+            if !state.wait(delay).await {
                 return Err(LinkClosed);
             }
             conn.link.send(&ack.to_envelope(&cseq))

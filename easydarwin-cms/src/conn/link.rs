@@ -7,12 +7,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use easydarwin_core::protocol::{Envelope, FrameLimits};
 use easydarwin_core::registry::UnixMillis;
 use parking_lot::Mutex;
-use socket2::SockRef;
 use thiserror::Error;
-use tokio::io::Interest;
-use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
+use super::transport::Transport;
 use crate::config::CmsConfig;
 use crate::guard::Visit;
 
@@ -34,7 +32,7 @@ pub(crate) struct Link {
     pub(crate) id: u64,
     pub(crate) peer: SocketAddr,
     pub(crate) local: SocketAddr,
-    pub(crate) stream: TcpStream,
+    pub(crate) transport: Transport,
     pub(crate) wake: Notify,
     pub(crate) visit: Visit,
     out: Mutex<Out>,
@@ -58,7 +56,7 @@ struct Out {
 impl Link {
     pub(crate) fn new(
         id: u64,
-        stream: TcpStream,
+        transport: Transport,
         peer: SocketAddr,
         local: SocketAddr,
         visit: Visit,
@@ -68,7 +66,7 @@ impl Link {
             id,
             peer,
             local,
-            stream,
+            transport,
             wake: Notify::new(),
             visit,
             out: Mutex::default(),
@@ -80,8 +78,8 @@ impl Link {
     }
 
     /// What a connection is made of, when another loop goes on with it.
-    pub(super) fn into_parts(self) -> (TcpStream, Visit) {
-        (self.stream, self.visit)
+    pub(super) fn into_parts(self) -> (Transport, Visit) {
+        (self.transport, self.visit)
     }
 
     /// A whole message came; `more`: there are bytes of the next one.
@@ -90,6 +88,11 @@ impl Link {
         self.heard.store(now.0, Ordering::Relaxed);
         self.begun
             .store(if more { now.0 } else { 0 }, Ordering::Relaxed);
+    }
+
+    /// The message that has begun was kept waiting by us; its time begins now.
+    pub(super) fn begins_anew(&self, now: UnixMillis) {
+        self.begun.store(now.0, Ordering::Relaxed);
     }
 
     /// Bytes came that make no whole message yet.
@@ -122,7 +125,7 @@ impl Link {
 
     /// Whether the connection's task should wait for the socket to take more.
     pub(crate) fn wants_write(&self) -> bool {
-        !self.out.lock().waiting.is_empty()
+        !self.out.lock().waiting.is_empty() || self.transport.has_left()
     }
 
     /// Sends a short message: to a device, to a node.
@@ -155,6 +158,9 @@ impl Link {
 
     /// Writes what waits, as far as the kernel takes it.
     pub(crate) fn flush(&self) -> Result<(), LinkClosed> {
+        if self.transport.flush().is_err() {
+            return Err(self.broken());
+        }
         let mut out = self.out.lock();
         if out.in_answer || out.waiting.is_empty() {
             return Ok(());
@@ -185,7 +191,7 @@ impl Link {
             }
             if !rest.is_empty() {
                 tokio::select! {
-                    ready = self.stream.writable() => ready.map_err(|_| LinkClosed)?,
+                    ready = self.transport.socket().writable() => ready.map_err(|_| LinkClosed)?,
                     () = self.wake.notified() => {}
                 }
             }
@@ -193,35 +199,18 @@ impl Link {
         self.flush()
     }
 
-    /// Reads what there is; `None`: nothing.
-    ///
-    /// A read that leaves room has emptied the socket (epoll(7), question 9), so the readiness is
-    /// cleared at once: the runtime would find that out by one more system call at each message.
-    pub(crate) fn read(&self, room: &mut [u8]) -> std::io::Result<Option<usize>> {
-        let mut read = None;
-        let result = self.stream.try_io(Interest::READABLE, || {
-            let count = (&*SockRef::from(&self.stream)).read(room)?;
-            read = Some(count);
-            if count > 0 && count < room.len() {
-                return Err(ErrorKind::WouldBlock.into());
-            }
-            Ok(())
-        });
-        match result {
-            Err(error) if error.kind() != ErrorKind::WouldBlock => Err(error),
-            _ => Ok(read),
+    fn try_write(&self, bytes: &[u8]) -> Result<usize, LinkClosed> {
+        let written = self.transport.write(bytes).map_err(|_| self.broken())?;
+        // The session took what the socket did not; the connection's own task sends it.
+        if self.transport.has_left() {
+            self.wake.notify_one();
         }
+        Ok(written)
     }
 
-    fn try_write(&self, bytes: &[u8]) -> Result<usize, LinkClosed> {
-        match self.stream.try_write(bytes) {
-            Ok(taken) => Ok(taken),
-            Err(e) if e.kind() == ErrorKind::WouldBlock => Ok(0),
-            Err(_) => {
-                self.close();
-                Err(LinkClosed)
-            }
-        }
+    fn broken(&self) -> LinkClosed {
+        self.close();
+        LinkClosed
     }
 }
 

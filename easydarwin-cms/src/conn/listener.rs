@@ -11,7 +11,9 @@ use tokio::net::{TcpListener, TcpStream};
 use super::link::Link;
 use super::protocol_loop;
 use super::sniff::{Owner, owner_of};
+use super::transport::Transport;
 use crate::error::CmsError;
+use crate::guard::Visit;
 use crate::http;
 use crate::state::State;
 
@@ -73,23 +75,12 @@ pub(crate) async fn accept_loop(state: Arc<State>, listener: TcpListener) {
         let turn = state.guard.admission.turn();
         let state = state.clone();
         state.clone().tasks.spawn(async move {
-            if admitted(&state, turn.wait).await {
+            // Open and not read from: old devices know no other way to be told to wait.
+            if state.wait(turn.wait).await {
                 serve(state, stream, peer, turn.beyond).await;
             }
             drop(permit);
         });
-    }
-}
-
-/// Waits for a connection's turn. It is kept open and not read from: old devices know no other
-/// way to be told to wait.
-async fn admitted(state: &State, wait: Duration) -> bool {
-    if wait.is_zero() {
-        return true;
-    }
-    tokio::select! {
-        () = tokio::time::sleep(wait) => true,
-        () = state.shutdown.cancelled() => false,
     }
 }
 
@@ -141,31 +132,80 @@ async fn serve(state: Arc<State>, stream: TcpStream, peer: SocketAddr, beyond: D
     };
     // Messages are small and answered one by one.
     let _ = stream.set_nodelay(true);
+    let link = enter(&state, Transport::Tcp(stream), peer, local, visit);
+    match first_line(&link).await {
+        // On the heap, both: they are many times what a device needs.
+        #[cfg(feature = "tls")]
+        Some((Owner::Tls, bytes)) => Box::pin(serve_tls(state, link, bytes, beyond)).await,
+        Some((Owner::Http, bytes)) => Box::pin(serve_http(state, link, bytes)).await,
+        Some((Owner::Protocol, bytes)) => {
+            let id = link.id;
+            protocol_loop::run(&state, link, bytes, beyond).await;
+            state.links.remove(id);
+        }
+        _ => state.links.remove(link.id),
+    }
+}
+
+/// Lists a connection for the sweep.
+fn enter(
+    state: &State,
+    transport: Transport,
+    peer: SocketAddr,
+    local: SocketAddr,
+    visit: Visit,
+) -> Arc<Link> {
     let id = state.links.next_id();
-    let link = Link::new(id, stream, peer, local, visit, state.now());
+    let link = Link::new(id, transport, peer, local, visit, state.now());
     let link = state.links.insert(link);
     // Whoever was entered after the shutdown has closed all is not closed by it.
     if state.shutdown.is_cancelled() {
         link.close();
     }
-    let first = first_line(&link).await;
-    if let Some((Owner::Protocol, bytes)) = first {
-        protocol_loop::run(&state, link, bytes, beyond).await;
-        state.links.remove(id);
+    link
+}
+
+async fn serve_http(state: Arc<State>, link: Arc<Link>, first: Vec<u8>) {
+    state.links.remove(link.id);
+    let (peer, local) = (link.peer, link.local);
+    // The list's was the only other one.
+    let Some(link) = Arc::into_inner(link) else {
         return;
-    }
-    state.links.remove(id);
+    };
+    let (transport, visit) = link.into_parts();
+    http::serve(state, transport, first, peer, local, visit).await;
+}
+
+/// The handshake, then the same again inside.
+#[cfg(feature = "tls")]
+async fn serve_tls(state: Arc<State>, link: Arc<Link>, first: Vec<u8>, beyond: Duration) {
+    state.links.remove(link.id);
+    let (peer, local) = (link.peer, link.local);
+    let Some(door) = &state.tls else {
+        tracing::debug!(%peer, "no TLS on this port");
+        return;
+    };
+    let Some((Transport::Tcp(socket), visit)) = Arc::into_inner(link).map(Link::into_parts) else {
+        return;
+    };
+    let Some(session) = door.begin(&state, socket).await else {
+        return;
+    };
+    let transport = Transport::Tls(Box::new(session));
+    let link = enter(&state, transport, peer, local, visit);
+    // Its future is gone with it.
+    let first = match Box::pin(super::tls::handshake(&link, first)).await {
+        true => first_line(&link).await,
+        false => None,
+    };
     match first {
-        Some((Owner::Http, bytes)) => {
-            let Some(link) = Arc::into_inner(link) else {
-                return;
-            };
-            let (stream, visit) = link.into_parts();
-            // On the heap: it is many times what a device needs.
-            Box::pin(http::serve(state, stream, bytes, peer, local, visit)).await;
+        Some((Owner::Http, bytes)) => Box::pin(serve_http(state, link, bytes)).await,
+        Some((Owner::Protocol, bytes)) => {
+            let id = link.id;
+            protocol_loop::run(&state, link, bytes, beyond).await;
+            state.links.remove(id);
         }
-        Some(_) => tracing::debug!(%peer, "no TLS on this port"),
-        None => {}
+        _ => state.links.remove(link.id),
     }
 }
 
@@ -174,17 +214,20 @@ async fn first_line(link: &Link) -> Option<(Owner, Vec<u8>)> {
     let mut bytes = Vec::new();
     while !link.is_closing() {
         tokio::select! {
-            ready = link.stream.readable() => ready.ok()?,
+            ready = link.transport.socket().readable() => ready.ok()?,
             () = link.wake.notified() => continue,
         }
-        let mut piece = [0; 2048];
-        let len = match link.stream.try_read(&mut piece) {
-            Ok(0) => return None,
-            Ok(len) => len,
-            Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => continue,
-            Err(_) => return None,
-        };
-        bytes.extend_from_slice(piece.get(..len)?);
+        let came = link.transport.read(|read| match read {
+            Ok(Some(more)) if !more.is_empty() => {
+                bytes.extend_from_slice(more);
+                Ok(true)
+            }
+            Ok(None) => Ok(false),
+            Ok(_) | Err(_) => Err(()),
+        });
+        if !came.ok()? {
+            continue;
+        }
         match owner_of(&bytes) {
             Owner::Unknown if bytes.len() < FIRST_LINE => {}
             Owner::Unknown => return Some((Owner::Protocol, bytes)),

@@ -2,7 +2,6 @@
 //! buffer: bytes are read into a scratch buffer of the thread, and only an incomplete message
 //! is kept.
 
-use std::cell::RefCell;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,20 +9,16 @@ use std::time::Duration;
 use easydarwin_core::protocol::{
     Envelope, EnvelopeError, ErrorNum, Frame, FrameDecoder, FrameError, MessageType, StartLine,
 };
+use futures_util::future::OptionFuture;
 use tokio::io::Interest;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::dispatch::{self, ConnState};
 use super::link::{Link, LinkClosed, SERVER, limits};
+use super::long::LongMessages;
 use super::repeat::Print;
 use crate::access::ClientHeaders;
 use crate::state::State;
-
-/// Bytes read at once.
-const SCRATCH: usize = 64 * 1024;
-
-thread_local! {
-    static SCRATCH_BUF: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH]);
-}
 
 /// A message, out of its buffer.
 pub(super) enum Incoming {
@@ -52,6 +47,8 @@ enum Next {
 struct Input {
     decoder: FrameDecoder,
     pending: Vec<u8>,
+    /// For the long message that is coming in, until it is handled.
+    room: Option<OwnedSemaphorePermit>,
 }
 
 /// `beyond`: how much longer the connection should have waited for its turn.
@@ -60,8 +57,11 @@ pub(super) async fn run(state: &Arc<State>, link: Arc<Link>, first: Vec<u8>, bey
     let mut input = Input {
         decoder: FrameDecoder::new(limits(state.config.max_body_stranger)),
         pending: first,
+        room: None,
     };
     let why = serve(state, &link, &mut conn, &mut input).await;
+    link.transport.goodbye();
+    let _ = link.flush();
     link.close();
     // On the heap, like everything that an idle connection has no need of.
     Box::pin(conn.ended(state, why)).await;
@@ -90,6 +90,7 @@ async fn serve(
                     if handle(state, conn, message).await.is_err() {
                         return Ended::ByUs;
                     }
+                    input.room = None;
                 }
                 Next::Bad(error) => return Box::pin(refuse(link, error)).await,
                 Next::Nothing | Next::End => break,
@@ -98,8 +99,15 @@ async fn serve(
                 return Ended::ByUs;
             }
         }
+        let waiting = input.needs_room();
+        let room = waiting.map(|len| Box::pin(state.long_messages.room_for(len)));
         let next = tokio::select! {
-            ready = link.stream.ready(interest(link)) => match ready {
+            permit = OptionFuture::from(room), if waiting.is_some() => {
+                input.room = permit.flatten();
+                link.begins_anew(state.now());
+                Next::Nothing
+            }
+            ready = link.transport.socket().ready(interest(link)), if waiting.is_none() => match ready {
                 Ok(ready) if ready.is_readable() => input.read(link, state, conn),
                 Ok(_) => Next::Nothing,
                 Err(_) => Next::End,
@@ -122,6 +130,7 @@ async fn serve(
                 if handle(state, conn, message).await.is_err() {
                     return Ended::ByUs;
                 }
+                input.room = None;
             }
         }
     }
@@ -151,15 +160,20 @@ impl Input {
         !self.pending.is_empty()
     }
 
+    /// Length of a long message that has begun and has no room yet.
+    fn needs_room(&self) -> Option<usize> {
+        let len = self.decoder.expected_len()?;
+        (self.room.is_none() && LongMessages::is_long(len)).then_some(len)
+    }
+
     /// Reads once and takes the first message, if it is whole.
     fn read(&mut self, link: &Link, state: &State, conn: &ConnState) -> Next {
-        SCRATCH_BUF.with_borrow_mut(|scratch| {
-            let len = match link.read(scratch) {
-                Ok(Some(0)) | Err(_) => return Next::End,
-                Ok(Some(len)) => len,
+        link.transport.read(|read| {
+            let bytes = match read {
+                Ok(Some(bytes)) if !bytes.is_empty() => bytes,
                 Ok(None) => return Next::Nothing,
+                Ok(_) | Err(_) => return Next::End,
             };
-            let bytes = scratch.get(..len).unwrap_or_default();
             if !self.pending.is_empty() {
                 self.pending.extend_from_slice(bytes);
                 return self.take(state, conn);

@@ -11,7 +11,7 @@ pub(crate) enum Owner {
     Protocol,
     /// A browser or another HTTP client.
     Http,
-    /// A TLS handshake; there is no TLS on this port.
+    /// A TLS handshake; what is inside is looked at when it is done.
     Tls,
 }
 

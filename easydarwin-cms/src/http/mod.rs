@@ -15,8 +15,8 @@ use std::sync::Arc;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpStream;
 
+use crate::conn::Transport;
 use crate::guard::Visit;
 use crate::state::State;
 use rewind::Rewind;
@@ -24,26 +24,38 @@ use rewind::Rewind;
 /// Longest head of an HTTP request.
 const MAX_HEAD: usize = 64 * 1024;
 
+/// The connection that a request comes over.
+#[derive(Debug)]
+struct Way {
+    connection: u64,
+    peer: SocketAddr,
+    local: SocketAddr,
+    secure: bool,
+    visit: Visit,
+}
+
 /// Serves a connection whose first bytes, already read, are HTTP.
 pub(crate) async fn serve(
     state: Arc<State>,
-    stream: TcpStream,
+    transport: Transport,
     first: Vec<u8>,
     peer: SocketAddr,
     local: SocketAddr,
     visit: Visit,
 ) {
     let connection = state.links.next_id();
-    let visit = Arc::new(visit);
+    let way = Arc::new(Way {
+        connection,
+        peer,
+        local,
+        secure: transport.is_secure(),
+        visit,
+    });
     let service = {
         let state = state.clone();
         service_fn(move |request| {
-            let (state, visit) = (state.clone(), visit.clone());
-            async move {
-                Ok::<_, std::convert::Infallible>(
-                    routes::route(&state, connection, &visit, peer, local, request).await,
-                )
-            }
+            let (state, way) = (state.clone(), way.clone());
+            async move { Ok::<_, std::convert::Infallible>(routes::route(&state, &way, request).await) }
         })
     };
     let served = http1::Builder::new()
@@ -52,7 +64,7 @@ pub(crate) async fn serve(
         .max_buf_size(MAX_HEAD)
         // Old clients look for `Content-Length` in this very case.
         .title_case_headers(true)
-        .serve_connection(TokioIo::new(Rewind::new(first, stream)), service);
+        .serve_connection(TokioIo::new(Rewind::new(first, transport)), service);
     tokio::pin!(served);
     let result = tokio::select! {
         result = served.as_mut() => result,

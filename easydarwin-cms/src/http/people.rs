@@ -51,7 +51,7 @@ async fn logged_in(state: &Arc<State>, caller: &Caller, name: &str, password: &s
             if let Some(after) = wrong.retry_after {
                 return super::routes::too_many(after);
             }
-            state.wait_to_refuse(wrong.delay).await;
+            state.wait(wrong.delay).await;
             reply::error(StatusCode::UNAUTHORIZED, LoginError::Wrong)
         }
         Err(LoginError::Password(PasswordError::Busy)) => {
@@ -124,7 +124,7 @@ pub(super) async fn password(
         Ok(true) => {}
         Ok(false) => {
             let wrong = state.guard.attempts.failed(caller.peer.ip());
-            state.wait_to_refuse(wrong.delay).await;
+            state.wait(wrong.delay).await;
             return reply::error(StatusCode::FORBIDDEN, "the old password is wrong");
         }
         Err(error) => return reply::error(StatusCode::SERVICE_UNAVAILABLE, error),
@@ -163,7 +163,7 @@ pub(super) async fn first_run(
     let file = state.first_run.as_ref();
     let Some(file) = file.filter(|file| file.opens(&first.secret)) else {
         let wrong = state.guard.attempts.failed(caller.peer.ip());
-        state.wait_to_refuse(wrong.delay).await;
+        state.wait(wrong.delay).await;
         let reason = "the secret is wrong, used or older than a day; \
                       `easydarwin-cms admin reset` makes a new one";
         return reply::error(StatusCode::FORBIDDEN, reason);

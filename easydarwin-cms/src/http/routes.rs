@@ -1,6 +1,5 @@
 //! Which path is what.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,21 +10,13 @@ use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 
 use super::reply::{self, Reply, plain, text};
-use super::{body, page, v2};
+use super::{Way, body, page, v2};
 use crate::access::{ClientHeaders, KeyBrought};
 use crate::api::{self, Answer, Caller};
 use crate::conn::SERVER;
-use crate::guard::Visit;
 use crate::state::State;
 
-pub(super) async fn route(
-    state: &Arc<State>,
-    connection: u64,
-    visit: &Visit,
-    peer: SocketAddr,
-    local: SocketAddr,
-    request: Request<Incoming>,
-) -> Reply {
+pub(super) async fn route(state: &Arc<State>, way: &Way, request: Request<Incoming>) -> Reply {
     let headers = ClientHeaders::read(|name| {
         request
             .headers()
@@ -36,25 +27,26 @@ pub(super) async fn route(
     let path = path.as_str();
     // Below version 1 a GET has effects, and any page can make a browser send one.
     let cookies = path.starts_with("/api/v2/");
-    let (identity, brought) = state.checks().who(peer.ip(), &headers, cookies);
+    let (identity, brought) = state.checks().who(way.peer.ip(), &headers, cookies);
     let caller = Caller {
-        connection,
-        peer,
-        local,
+        connection: way.connection,
+        peer: way.peer,
+        local: way.local,
+        secure: way.secure,
         host: headers.host.clone(),
         access: identity.highest(),
         identity,
     };
     match brought {
-        KeyBrought::Right => visit.proven(),
-        KeyBrought::NotNeeded => visit.trusted(),
+        KeyBrought::Right => way.visit.proven(),
+        KeyBrought::NotNeeded => way.visit.trusted(),
         KeyBrought::None => {}
         KeyBrought::Wrong => {
-            let wrong = state.guard.attempts.failed(peer.ip());
+            let wrong = state.guard.attempts.failed(way.peer.ip());
             if let Some(after) = wrong.retry_after {
                 return too_many(after);
             }
-            state.wait_to_refuse(wrong.delay).await;
+            state.wait(wrong.delay).await;
         }
     }
     let mut reply = if let Some(rest) = path.strip_prefix("/snap/") {

@@ -119,7 +119,7 @@ async fn join(
     let Some(nonce) = proven else {
         tracing::warn!(node = %join.node, peer = %link.peer, "a media node with a wrong join key was refused");
         let wrong = state.guard.attempts.failed(link.peer.ip());
-        if !state.wait_to_refuse(wrong.delay).await {
+        if !state.wait(wrong.delay).await {
             return Err(LinkClosed);
         }
         return refuse(ErrorNum::UNAUTHORIZED);
