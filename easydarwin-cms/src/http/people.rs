@@ -42,7 +42,8 @@ async fn logged_in(state: &Arc<State>, caller: &Caller, name: &str, password: &s
         Ok(token) => {
             tracing::info!(name, peer = %caller.peer, "logged in");
             let mut reply = reply::json(StatusCode::OK, &json!({ "token": token, "name": name }));
-            set_cookie(&mut reply, &token, "");
+            let more = if caller.secure { "; Secure" } else { "" };
+            set_cookie(&mut reply, &token, more);
             reply
         }
         Err(LoginError::Wrong) => {
