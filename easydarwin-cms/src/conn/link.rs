@@ -1,6 +1,5 @@
 //! One connection of the lean loop: a socket that everybody may write to.
 
-use std::io::{ErrorKind, Read as _};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 

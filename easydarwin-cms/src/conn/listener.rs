@@ -77,9 +77,9 @@ pub(crate) async fn accept_loop(state: Arc<State>, listener: TcpListener) {
         state.clone().tasks.spawn(async move {
             // Open and not read from: old devices know no other way to be told to wait.
             if state.wait(turn.wait).await {
-                serve(state, stream, peer, turn.beyond).await;
+                let beyond = turn.beyond;
+                serve(state, stream, peer, Arrival { beyond, permit }).await;
             }
-            drop(permit);
         });
     }
 }
@@ -123,7 +123,14 @@ impl Drop for Permit {
     }
 }
 
-async fn serve(state: Arc<State>, stream: TcpStream, peer: SocketAddr, beyond: Duration) {
+/// What goes along with a connection from its arrival to its end.
+struct Arrival {
+    /// How much longer it should have waited for its turn.
+    beyond: Duration,
+    permit: Permit,
+}
+
+async fn serve(state: Arc<State>, stream: TcpStream, peer: SocketAddr, arrival: Arrival) {
     let Ok(visit) = state.guard.enter(peer.ip()) else {
         return;
     };
@@ -133,18 +140,39 @@ async fn serve(state: Arc<State>, stream: TcpStream, peer: SocketAddr, beyond: D
     // Messages are small and answered one by one.
     let _ = stream.set_nodelay(true);
     let link = enter(&state, Transport::Tcp(stream), peer, local, visit);
-    match first_line(&link).await {
-        // On the heap, both: they are many times what a device needs.
-        #[cfg(feature = "tls")]
-        Some((Owner::Tls, bytes)) => Box::pin(serve_tls(state, link, bytes, beyond)).await,
-        Some((Owner::Http, bytes)) => Box::pin(serve_http(state, link, bytes)).await,
+    let first = first_line(&link).await;
+    hand_over(state, link, first, arrival);
+}
+
+/// Gives a connection to whom it belongs, in a task of its own: what was needed until here would
+/// otherwise stay in the task for as long as the connection lives.
+fn hand_over(
+    state: Arc<State>,
+    link: Arc<Link>,
+    first: Option<(Owner, Vec<u8>)>,
+    arrival: Arrival,
+) {
+    let tasks = state.tasks.clone();
+    match first {
         Some((Owner::Protocol, bytes)) => {
-            let id = link.id;
-            protocol_loop::run(&state, link, bytes, beyond).await;
-            state.links.remove(id);
+            tasks.spawn(serve_device(state, link, bytes, arrival));
+        }
+        Some((Owner::Http, bytes)) => {
+            tasks.spawn(serve_http(state, link, bytes, arrival));
+        }
+        #[cfg(feature = "tls")]
+        Some((Owner::Tls, bytes)) if !link.transport.is_secure() => {
+            tasks.spawn(serve_tls(state, link, bytes, arrival));
         }
         _ => state.links.remove(link.id),
     }
+}
+
+async fn serve_device(state: Arc<State>, link: Arc<Link>, first: Vec<u8>, arrival: Arrival) {
+    let (id, permit) = (link.id, arrival.permit);
+    protocol_loop::run(&state, link, first, arrival.beyond).await;
+    state.links.remove(id);
+    drop(permit);
 }
 
 /// Lists a connection for the sweep.
@@ -165,7 +193,7 @@ fn enter(
     link
 }
 
-async fn serve_http(state: Arc<State>, link: Arc<Link>, first: Vec<u8>) {
+async fn serve_http(state: Arc<State>, link: Arc<Link>, first: Vec<u8>, arrival: Arrival) {
     state.links.remove(link.id);
     let (peer, local) = (link.peer, link.local);
     // The list's was the only other one.
@@ -174,11 +202,12 @@ async fn serve_http(state: Arc<State>, link: Arc<Link>, first: Vec<u8>) {
     };
     let (transport, visit) = link.into_parts();
     http::serve(state, transport, first, peer, local, visit).await;
+    drop(arrival);
 }
 
 /// The handshake, then the same again inside.
 #[cfg(feature = "tls")]
-async fn serve_tls(state: Arc<State>, link: Arc<Link>, first: Vec<u8>, beyond: Duration) {
+async fn serve_tls(state: Arc<State>, link: Arc<Link>, first: Vec<u8>, arrival: Arrival) {
     state.links.remove(link.id);
     let (peer, local) = (link.peer, link.local);
     let Some(door) = &state.tls else {
@@ -193,20 +222,11 @@ async fn serve_tls(state: Arc<State>, link: Arc<Link>, first: Vec<u8>, beyond: D
     };
     let transport = Transport::Tls(Box::new(session));
     let link = enter(&state, transport, peer, local, visit);
-    // Its future is gone with it.
-    let first = match Box::pin(super::tls::handshake(&link, first)).await {
+    let first = match super::tls::handshake(&link, first).await {
         true => first_line(&link).await,
         false => None,
     };
-    match first {
-        Some((Owner::Http, bytes)) => Box::pin(serve_http(state, link, bytes)).await,
-        Some((Owner::Protocol, bytes)) => {
-            let id = link.id;
-            protocol_loop::run(&state, link, bytes, beyond).await;
-            state.links.remove(id);
-        }
-        _ => state.links.remove(link.id),
-    }
+    hand_over(state, link, first, arrival);
 }
 
 /// Reads until the first line is there. `None`: the peer is gone, or too slow.
