@@ -1,6 +1,7 @@
 //! Traits by which others plug in, with in-memory defaults: which devices there are
-//! ([`DeviceStore`]), who may do what with them ([`AccountStore`]), which of them are present ([`Presence`]), which media nodes carry their
-//! streams ([`NodeDirectory`]), who may publish and play ([`Authorizer`]).
+//! ([`DeviceStore`]), who may do what with them ([`AccountStore`]), which of them are present
+//! ([`Presence`]), which media nodes carry their streams ([`NodeDirectory`]), who may publish and
+//! play ([`Authorizer`]), what happened ([`EventLog`]).
 //!
 //! `DeviceStore` is durable and can be searched; `Presence` is hot and forgets. They are two
 //! traits so that no keep-alive ever meets a database and no search meets a lease.
@@ -19,6 +20,10 @@ mod clock;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod device;
+mod event;
+#[cfg(any(test, feature = "conformance"))]
+pub mod event_conformance;
+mod event_memory;
 mod grants;
 mod group;
 mod node;
@@ -45,6 +50,11 @@ pub use device::{
     Changed, Credential, Device, DeviceChange, DeviceChannel, DevicePatch, DeviceQuery, DeviceSaid,
     DeviceSort, DeviceStore, Page, Secret, Seen, StoreError, Used,
 };
+pub use event::{
+    Event, EventBounds, EventCursor, EventCursorError, EventFilter, EventKind, EventLog,
+    EventLogError, EventPage, LoggedEvent, Retention,
+};
+pub use event_memory::MemoryEventLog;
 pub use grants::GrantTable;
 pub use group::{GroupPath, GroupPathError};
 pub use node::{
@@ -52,7 +62,8 @@ pub use node::{
 };
 pub use path::{PathError, StreamPath};
 pub use presence::{
-    Acquired, Cause, Lease, Presence, PresenceEntry, PresenceError, PresenceState, Transition,
+    Acquired, Cause, LastKnown, Lease, Presence, PresenceEntry, PresenceError, PresenceState,
+    Transition,
 };
 pub use presence_memory::{MemoryPresence, PresenceTiming};
 pub use revocation::{Permit, Revocations};
