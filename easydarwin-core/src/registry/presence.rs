@@ -58,7 +58,30 @@ pub enum Cause {
     Closed,
 }
 
+impl std::fmt::Display for Cause {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 impl Cause {
+    const ALL: [Self; 9] = [
+        Self::Registered,
+        Self::TakenOver,
+        Self::ConnectionClosed,
+        Self::Silent,
+        Self::GraceEnded,
+        Self::MediaStarted,
+        Self::MediaStopped,
+        Self::CmsStarted,
+        Self::Closed,
+    ];
+
+    /// Reads what [`as_str`](Self::as_str) wrote.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|cause| cause.as_str() == text)
+    }
+
     /// As it stands in the API.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -100,6 +123,8 @@ pub struct Acquired {
     /// Generation of the lease that it ended, if somebody held one. That connection is to be
     /// closed.
     pub superseded: Option<u64>,
+    /// What it did to the device's state.
+    pub transition: Transition,
 }
 
 /// A change of state.
@@ -128,6 +153,39 @@ impl Transition {
     }
 }
 
+/// What is known of a device from before the CMS was started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LastKnown {
+    /// It was there, or nobody knows: it has time to come back before it is missed.
+    There {
+        /// When it was last there, as far as that was written down.
+        at: Option<UnixMillis>,
+    },
+    /// It was gone already: that is no news.
+    Gone {
+        /// When it was last there.
+        at: UnixMillis,
+        /// Why it left.
+        cause: Cause,
+    },
+    /// It never was there.
+    Never,
+}
+
+impl LastKnown {
+    /// From what a store keeps of a device: when it was last there, and the
+    /// [cause](PresenceEntry::seen) of its state then.
+    pub fn from_stored(last_seen: Option<UnixMillis>, cause: &str) -> Self {
+        let Some(at) = last_seen else {
+            return Self::Never;
+        };
+        match Cause::parse(cause) {
+            Some(cause @ (Cause::Silent | Cause::GraceEnded)) => Self::Gone { at, cause },
+            _ => Self::There { at: Some(at) },
+        }
+    }
+}
+
 /// What is known of a device's presence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PresenceEntry {
@@ -137,12 +195,75 @@ pub struct PresenceEntry {
     pub state: PresenceState,
     /// Since when.
     pub since: UnixMillis,
-    /// When it was last heard.
-    pub last_seen: UnixMillis,
+    /// When it was last heard, if it ever was.
+    pub last_seen: Option<UnixMillis>,
     /// Generation of the lease, of the last one when it has none.
     pub generation: u64,
     /// The last transitions, oldest first: why it is on or offline.
     pub history: Vec<Transition>,
+}
+
+impl PresenceEntry {
+    /// What a store keeps of it, to be read by [`LastKnown::from_stored`] after the next start;
+    /// `None` if it never was there.
+    pub fn seen(&self) -> Option<(UnixMillis, Cause)> {
+        let cause = match self.state {
+            PresenceState::Offline => self.history.last()?.cause,
+            // However it got there: it may be there after the next start.
+            PresenceState::Online | PresenceState::MediaOnly | PresenceState::Grace => {
+                Cause::Registered
+            }
+            // What is stored from before still holds.
+            PresenceState::Unknown => return None,
+        };
+        Some((self.last_seen?, cause))
+    }
+
+    /// Why it is as it is, in one sentence.
+    pub fn explain(&self) -> String {
+        let causes = |skip: usize| {
+            let before = self.history.iter().rev().nth(skip);
+            before.map_or("nothing more is known", |t| t.cause.as_str())
+        };
+        match self.state {
+            PresenceState::Online => match self.history.last().map(|t| t.cause) {
+                Some(Cause::TakenOver) => {
+                    "It registered again on another connection, which took over from the old one."
+                        .into()
+                }
+                _ => "It registered and keeps alive.".into(),
+            },
+            PresenceState::MediaOnly => match self.history.last().map(|t| t.cause) {
+                Some(Cause::MediaStarted) => {
+                    "It has no control connection, but its media flows.".into()
+                }
+                _ => format!(
+                    "It has no control connection ({}), but its media still flows.",
+                    causes(0)
+                ),
+            },
+            PresenceState::Grace => format!(
+                "It is gone for the moment ({}) and has a little time to come back.",
+                causes(0)
+            ),
+            PresenceState::Unknown => {
+                "The CMS was started a moment ago; it still has time to come back.".into()
+            }
+            PresenceState::Offline => match self.history.last() {
+                None => "It has never registered.".into(),
+                Some(last) if last.from == PresenceState::Offline => {
+                    format!("It was gone before the CMS was started: {}.", last.cause)
+                }
+                Some(last) if last.from == PresenceState::Unknown => {
+                    "It did not come back after the CMS was started.".into()
+                }
+                Some(last) if last.cause == Cause::GraceEnded => {
+                    format!("It left ({}) and did not come back in time.", causes(1))
+                }
+                Some(last) => format!("It is missed: {}.", last.cause),
+            },
+        }
+    }
 }
 
 /// Why a lease did not do.
@@ -172,8 +293,12 @@ pub trait Presence: Send + Sync + 'static {
     /// A new lease for a device that has proven its right; ends an older one.
     async fn acquire(&self, serial: &str, now: UnixMillis) -> Result<Acquired, PresenceError>;
 
-    /// The holder was heard.
-    async fn renew(&self, lease: &Lease, now: UnixMillis) -> Result<(), PresenceError>;
+    /// The holder was heard. What changed, if anything did.
+    async fn renew(
+        &self,
+        lease: &Lease,
+        now: UnixMillis,
+    ) -> Result<Option<Transition>, PresenceError>;
 
     /// The holder's connection has ended. Nothing happens if the lease was superseded.
     async fn release(
@@ -183,12 +308,23 @@ pub trait Presence: Send + Sync + 'static {
         now: UnixMillis,
     ) -> Result<(), PresenceError>;
 
-    /// Media of the device flows, or does no longer. Counts as life.
-    async fn media(&self, serial: &str, flows: bool, now: UnixMillis) -> Result<(), PresenceError>;
+    /// Media of the device flows, or does no longer. Counts as life. What changed, if anything
+    /// did.
+    async fn media(
+        &self,
+        serial: &str,
+        flows: bool,
+        now: UnixMillis,
+    ) -> Result<Option<Transition>, PresenceError>;
 
-    /// The device may have been there before the CMS was started: it is `Unknown` until it
-    /// comes, or until a lease's time is over.
-    async fn expect(&self, serial: &str, now: UnixMillis) -> Result<(), PresenceError>;
+    /// A device that was known before the CMS was started. One that may have been there is
+    /// `Unknown` until it comes, or until a lease's time is over.
+    async fn expect(
+        &self,
+        serial: &str,
+        known: LastKnown,
+        now: UnixMillis,
+    ) -> Result<(), PresenceError>;
 
     /// One device; `None` if it was never heard of.
     async fn entry(&self, serial: &str) -> Result<Option<PresenceEntry>, PresenceError>;

@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 
 use super::{
-    Acquired, Cause, Lease, Presence, PresenceEntry, PresenceError, PresenceState, Transition,
-    UnixMillis,
+    Acquired, Cause, LastKnown, Lease, Presence, PresenceEntry, PresenceError, PresenceState,
+    Transition, UnixMillis,
 };
 
 /// How long what lasts.
@@ -31,7 +31,7 @@ impl Default for PresenceTiming {
 }
 
 /// Transitions kept for each device.
-const HISTORY: usize = 8;
+const HISTORY: usize = 20;
 
 /// A [`Presence`] in this process's memory.
 #[derive(Debug)]
@@ -47,12 +47,42 @@ pub struct MemoryPresence {
 struct Entry {
     state: PresenceState,
     since: UnixMillis,
+    /// 0: never.
     last_seen: UnixMillis,
     generation: u64,
     /// When the state ends by itself.
     until: Option<UnixMillis>,
     media: bool,
-    history: VecDeque<Transition>,
+    history: History,
+}
+
+/// The last transitions. There may be ten thousand devices, most of which have one or two: they
+/// take 16 bytes each, and room is made for few at a time.
+#[derive(Debug, Default)]
+struct History(Vec<Packed>);
+
+#[derive(Debug, Clone, Copy)]
+struct Packed {
+    at: UnixMillis,
+    /// Lower half of the lease's generation, 0 if there is none.
+    counter: u32,
+    from: PresenceState,
+    to: PresenceState,
+    cause: Cause,
+}
+
+const _: () = assert!(size_of::<Packed>() == 16);
+
+impl History {
+    fn push(&mut self, packed: Packed) {
+        let kept = &mut self.0;
+        if kept.len() >= HISTORY {
+            kept.remove(0);
+        } else if kept.len() == kept.capacity() {
+            kept.reserve_exact((kept.len() + 2).min(HISTORY - kept.len()));
+        }
+        kept.push(packed);
+    }
 }
 
 impl MemoryPresence {
@@ -79,8 +109,12 @@ impl MemoryPresence {
 
     fn generation(&self) -> u64 {
         let count = self.counter.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
-        (u64::from(self.epoch) << 32) | u64::from(count)
+        generation(self.epoch, count)
     }
+}
+
+fn generation(epoch: u32, counter: u32) -> u64 {
+    (u64::from(epoch) << 32) | u64::from(counter)
 }
 
 impl Entry {
@@ -88,11 +122,11 @@ impl Entry {
         Self {
             state: PresenceState::Offline,
             since: now,
-            last_seen: now,
+            last_seen: UnixMillis(0),
             generation: 0,
             until: None,
             media: false,
-            history: VecDeque::new(),
+            history: History::default(),
         }
     }
 
@@ -115,21 +149,35 @@ impl Entry {
             self.since = now;
         }
         self.state = to;
-        while self.history.len() >= HISTORY {
-            self.history.pop_front();
-        }
-        self.history.push_back(transition.clone());
+        self.history.push(Packed {
+            at: now,
+            counter: u32::try_from(self.generation & u64::from(u32::MAX)).unwrap_or_default(),
+            from: transition.from,
+            to,
+            cause,
+        });
         transition
     }
 
-    fn view(&self, serial: &Arc<str>) -> PresenceEntry {
+    fn view(&self, serial: &Arc<str>, epoch: u32) -> PresenceEntry {
+        let unpacked = |packed: &Packed| Transition {
+            serial: serial.clone(),
+            from: packed.from,
+            to: packed.to,
+            cause: packed.cause,
+            at: packed.at,
+            generation: match packed.counter {
+                0 => 0,
+                counter => generation(epoch, counter),
+            },
+        };
         PresenceEntry {
             serial: serial.clone(),
             state: self.state,
             since: self.since,
-            last_seen: self.last_seen,
+            last_seen: (self.last_seen.0 > 0).then_some(self.last_seen),
             generation: self.generation,
-            history: self.history.iter().cloned().collect(),
+            history: self.history.0.iter().map(unpacked).collect(),
         }
     }
 }
@@ -158,14 +206,19 @@ impl Presence for MemoryPresence {
             Some(_) => Cause::TakenOver,
             None => Cause::Registered,
         };
-        entry.go(&serial, PresenceState::Online, cause, now);
+        let transition = entry.go(&serial, PresenceState::Online, cause, now);
         Ok(Acquired {
             lease: Lease::new(serial, generation),
             superseded,
+            transition,
         })
     }
 
-    async fn renew(&self, lease: &Lease, now: UnixMillis) -> Result<(), PresenceError> {
+    async fn renew(
+        &self,
+        lease: &Lease,
+        now: UnixMillis,
+    ) -> Result<Option<Transition>, PresenceError> {
         let mut table = self.table.lock();
         let entry = table
             .get_mut(&lease.serial)
@@ -173,10 +226,8 @@ impl Presence for MemoryPresence {
             .ok_or(PresenceError::Superseded)?;
         entry.last_seen = now;
         entry.until = Some(now.plus(self.timing.lease));
-        if entry.state != PresenceState::Online {
-            entry.go(&lease.serial, PresenceState::Online, Cause::Registered, now);
-        }
-        Ok(())
+        Ok((entry.state != PresenceState::Online)
+            .then(|| entry.go(&lease.serial, PresenceState::Online, Cause::Registered, now)))
     }
 
     async fn release(
@@ -203,34 +254,43 @@ impl Presence for MemoryPresence {
         Ok(())
     }
 
-    async fn media(&self, serial: &str, flows: bool, now: UnixMillis) -> Result<(), PresenceError> {
+    async fn media(
+        &self,
+        serial: &str,
+        flows: bool,
+        now: UnixMillis,
+    ) -> Result<Option<Transition>, PresenceError> {
         let mut table = self.table.lock();
         let Some((serial, _)) = table.get_key_value(serial) else {
-            return Ok(());
+            return Ok(None);
         };
         let serial = serial.clone();
         let Some(entry) = table.get_mut(&serial) else {
-            return Ok(());
+            return Ok(None);
         };
         entry.media = flows;
         if flows {
             entry.last_seen = now;
         }
-        match (entry.state, flows) {
+        Ok(match (entry.state, flows) {
             (PresenceState::Grace | PresenceState::Offline | PresenceState::Unknown, true) => {
                 entry.until = None;
-                entry.go(&serial, PresenceState::MediaOnly, Cause::MediaStarted, now);
+                Some(entry.go(&serial, PresenceState::MediaOnly, Cause::MediaStarted, now))
             }
             (PresenceState::MediaOnly, false) => {
                 entry.until = Some(now.plus(self.timing.grace));
-                entry.go(&serial, PresenceState::Grace, Cause::MediaStopped, now);
+                Some(entry.go(&serial, PresenceState::Grace, Cause::MediaStopped, now))
             }
-            _ => {}
-        }
-        Ok(())
+            _ => None,
+        })
     }
 
-    async fn expect(&self, serial: &str, now: UnixMillis) -> Result<(), PresenceError> {
+    async fn expect(
+        &self,
+        serial: &str,
+        known: LastKnown,
+        now: UnixMillis,
+    ) -> Result<(), PresenceError> {
         let mut table = self.table.lock();
         if table.contains_key(serial) {
             return Ok(());
@@ -240,17 +300,29 @@ impl Presence for MemoryPresence {
         }
         let serial: Arc<str> = serial.into();
         let mut entry = Entry::new(now);
-        entry.until = Some(now.plus(self.timing.lease));
-        // Not from Offline: that would be news.
-        entry.state = PresenceState::Unknown;
-        entry.go(&serial, PresenceState::Unknown, Cause::CmsStarted, now);
+        match known {
+            LastKnown::There { at } => {
+                entry.last_seen = at.unwrap_or_default();
+                entry.until = Some(now.plus(self.timing.lease));
+                // Not from Offline: that would be news.
+                entry.state = PresenceState::Unknown;
+                entry.go(&serial, PresenceState::Unknown, Cause::CmsStarted, now);
+            }
+            LastKnown::Gone { at, cause } => {
+                (entry.since, entry.last_seen) = (at, at);
+                entry.go(&serial, PresenceState::Offline, cause, at);
+            }
+            LastKnown::Never => {}
+        }
         table.insert(serial, entry);
         Ok(())
     }
 
     async fn entry(&self, serial: &str) -> Result<Option<PresenceEntry>, PresenceError> {
         let table = self.table.lock();
-        Ok(table.get_key_value(serial).map(|(key, e)| e.view(key)))
+        Ok(table
+            .get_key_value(serial)
+            .map(|(key, e)| e.view(key, self.epoch)))
     }
 
     async fn list(
@@ -265,7 +337,7 @@ impl Presence for MemoryPresence {
             .range::<str, _>((from, Bound::Unbounded))
             .filter(|(_, e)| states.is_empty() || states.contains(&e.state))
             .take(limit)
-            .map(|(serial, e)| e.view(serial))
+            .map(|(serial, e)| e.view(serial, self.epoch))
             .collect())
     }
 
@@ -293,121 +365,4 @@ impl Presence for MemoryPresence {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const T0: UnixMillis = UnixMillis(1_000_000);
-
-    fn after(seconds: u64) -> UnixMillis {
-        T0.plus(Duration::from_secs(seconds))
-    }
-
-    fn presence() -> MemoryPresence {
-        MemoryPresence::new(7, PresenceTiming::default())
-    }
-
-    async fn state(p: &MemoryPresence) -> PresenceState {
-        p.entry("cam").await.unwrap().unwrap().state
-    }
-
-    #[tokio::test]
-    async fn the_newcomer_supersedes_and_the_old_lease_is_worthless() {
-        let p = presence();
-        let old = p.acquire("cam", T0).await.unwrap();
-        assert_eq!(old.superseded, None);
-        let new = p.acquire("cam", after(1)).await.unwrap();
-        assert_eq!(new.superseded, Some(old.lease.generation));
-        assert!(new.lease.generation > old.lease.generation);
-        assert_eq!(new.lease.generation >> 32, 7);
-        assert_eq!(
-            p.renew(&old.lease, after(2)).await,
-            Err(PresenceError::Superseded)
-        );
-        p.release(&old.lease, Cause::ConnectionClosed, after(2))
-            .await
-            .unwrap();
-        assert_eq!(state(&p).await, PresenceState::Online);
-    }
-
-    #[tokio::test]
-    async fn generations_of_a_later_epoch_are_higher() {
-        let before = presence().next_generation().await.unwrap();
-        let later = MemoryPresence::new(8, PresenceTiming::default());
-        assert!(later.next_generation().await.unwrap() > before);
-    }
-
-    #[tokio::test]
-    async fn silence_ends_a_lease_and_life_renews_it() {
-        let p = presence();
-        let lease = p.acquire("cam", T0).await.unwrap().lease;
-        assert!(p.sweep(after(89)).await.unwrap().is_empty());
-        p.renew(&lease, after(89)).await.unwrap();
-        assert!(p.sweep(after(178)).await.unwrap().is_empty());
-        let changed = p.sweep(after(179)).await.unwrap();
-        assert_eq!(changed.len(), 1);
-        assert!(changed[0].is_event() && changed[0].cause == Cause::Silent);
-        assert_eq!(state(&p).await, PresenceState::Offline);
-    }
-
-    #[tokio::test]
-    async fn a_short_break_is_no_event() {
-        let p = presence();
-        let lease = p.acquire("cam", T0).await.unwrap().lease;
-        p.release(&lease, Cause::ConnectionClosed, after(1))
-            .await
-            .unwrap();
-        assert_eq!(state(&p).await, PresenceState::Grace);
-        p.acquire("cam", after(5)).await.unwrap();
-        assert!(p.sweep(after(20)).await.unwrap().is_empty());
-        let entry = p.entry("cam").await.unwrap().unwrap();
-        // The first one, from offline to online, is the only one to tell of.
-        assert_eq!(entry.history.iter().filter(|t| t.is_event()).count(), 1);
-    }
-
-    #[tokio::test]
-    async fn media_counts_as_life() {
-        let p = presence();
-        let lease = p.acquire("cam", T0).await.unwrap().lease;
-        p.media("cam", true, after(1)).await.unwrap();
-        p.release(&lease, Cause::ConnectionClosed, after(2))
-            .await
-            .unwrap();
-        assert_eq!(state(&p).await, PresenceState::MediaOnly);
-        assert!(p.sweep(after(500)).await.unwrap().is_empty());
-        p.media("cam", false, after(500)).await.unwrap();
-        assert_eq!(state(&p).await, PresenceState::Grace);
-        assert_eq!(p.sweep(after(515)).await.unwrap().len(), 1);
-        assert_eq!(state(&p).await, PresenceState::Offline);
-    }
-
-    #[tokio::test]
-    async fn after_a_start_devices_are_unknown_and_come_back_without_noise() {
-        let p = presence();
-        p.expect("cam", T0).await.unwrap();
-        p.expect("gone", T0).await.unwrap();
-        p.acquire("cam", after(10)).await.unwrap();
-        let history = p.entry("cam").await.unwrap().unwrap().history;
-        assert!(history.iter().all(|t| !t.is_event()));
-        let changed = p.sweep(after(90)).await.unwrap();
-        assert_eq!(changed.len(), 1);
-        assert_eq!(&*changed[0].serial, "gone");
-    }
-
-    #[tokio::test]
-    async fn lists_go_on_after_a_serial_and_the_limit_holds() {
-        let p = presence().with_limit(3);
-        for serial in ["a", "b", "c"] {
-            p.acquire(serial, T0).await.unwrap();
-        }
-        assert!(matches!(
-            p.acquire("d", T0).await,
-            Err(PresenceError::Full { .. })
-        ));
-        let page = p
-            .list(&[PresenceState::Online], Some("a"), 1)
-            .await
-            .unwrap();
-        assert_eq!(page.len(), 1);
-        assert_eq!(&*page[0].serial, "b");
-    }
-}
+mod tests;
