@@ -166,7 +166,8 @@ fn comes_from_us(headers: &ClientHeaders) -> bool {
         || headers.referer.as_deref().is_some_and(ours)
 }
 
-fn is_foreign(config: &CmsConfig, headers: &ClientHeaders) -> bool {
+/// Whether a page of another host made this request.
+pub(crate) fn is_foreign(config: &CmsConfig, headers: &ClientHeaders) -> bool {
     let listed = |origin: &str| {
         config
             .allowed_origins

@@ -6,8 +6,8 @@ use easydarwin_core::protocol::node::Revoked;
 use easydarwin_core::protocol::{check_serial, login};
 use easydarwin_core::registry::{
     AccountStore, Author, Cidr, CmsClock, Credential, DeviceChange, DevicePatch, DeviceStore,
-    MemoryNodeDirectory, MemoryPresence, MemoryStore, NodeDirectory, Presence, PresenceTiming,
-    Secret, TokenSigner, TokenVerifier, UnixMillis, random_bytes,
+    EventLog, MemoryEventLog, MemoryNodeDirectory, MemoryPresence, MemoryStore, NodeDirectory,
+    Presence, PresenceTiming, Secret, TokenSigner, TokenVerifier, UnixMillis, random_bytes,
 };
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
@@ -17,9 +17,13 @@ use tokio_util::task::TaskTracker;
 use crate::accounts::{Directory, FirstRun, Logins, follow};
 use crate::config::{CmsConfig, LegacyClient, LegacyLevel, Policy, Secrets};
 use crate::conn::{Fingerprints, LongMessages, accept_loop, bind};
-use crate::devices::{PendingDevices, Sessions, Snapshots, TalkLocks, Uses, write_uses};
+use crate::devices::{
+    self, PendingDevices, SeenDevices, Sessions, Snapshots, TalkLocks, Uses, write_uses,
+};
 use crate::error::CmsError;
+use crate::events::{Events, ToldStreams, Writer};
 use crate::guard::Guard;
+use crate::http::{Listeners, Tickets};
 use crate::nodes::{self, NodeLinks};
 use crate::state::{Links, State};
 use crate::streams::Operations;
@@ -33,6 +37,15 @@ const WRITE_DOWN: Duration = Duration::from_secs(60);
 /// How long connections get at the shutdown to finish what they are answering.
 const DRAIN: Duration = Duration::from_secs(3);
 
+/// How long the last events may take to be written at the shutdown.
+const LAST_EVENTS: Duration = Duration::from_secs(10);
+
+/// How often it is written down when the devices that are there were last heard.
+const WRITE_PRESENT: Duration = Duration::from_secs(600);
+
+/// How long media nodes get after the start to come back with their streams.
+const NODES_RETURN: Duration = Duration::from_secs(30);
+
 /// Puts a CMS together.
 pub struct CmsBuilder {
     config: CmsConfig,
@@ -44,6 +57,7 @@ pub struct CmsBuilder {
     directory: Option<Arc<dyn NodeDirectory>>,
     #[cfg(feature = "tls")]
     tls: Option<easydarwin_core::tls::TlsConfig>,
+    events: Option<Arc<dyn EventLog>>,
 }
 
 impl std::fmt::Debug for CmsBuilder {
@@ -122,6 +136,13 @@ impl CmsBuilder {
         self
     }
 
+    /// Where events are kept, such as an `SqliteStore`; default: in memory.
+    #[must_use]
+    pub fn event_log(mut self, log: Arc<dyn EventLog>) -> Self {
+        self.events = Some(log);
+        self
+    }
+
     /// Opens the port. Nothing is answered before [`Cms::run`].
     ///
     /// # Errors
@@ -147,6 +168,13 @@ impl CmsBuilder {
         let directory = self
             .directory
             .unwrap_or_else(|| Arc::new(MemoryNodeDirectory::default()));
+        let log = match self.events {
+            Some(log) => log,
+            None => Arc::new(MemoryEventLog::new(MemoryEventLog::DEFAULT_RETENTION)?),
+        };
+        let (events, writer) = Events::new(log);
+        let clock = CmsClock::new();
+        events.started(clock.now()).await?;
         let signer = TokenSigner::from_seed(secrets.token_seed);
         let verifier = TokenVerifier::new();
         verifier.set_keys([signer.public_key().key.as_str()])?;
@@ -157,7 +185,7 @@ impl CmsBuilder {
         })?;
         let via: [u8; 16] = random_bytes()?;
         let state = Arc::new(State {
-            clock: CmsClock::new(),
+            clock,
             epoch,
             via: via.iter().map(|byte| format!("{byte:02x}")).collect(),
             devices,
@@ -178,6 +206,11 @@ impl CmsBuilder {
             pending: PendingDevices::new(config.max_pending),
             nodes: NodeLinks::default(),
             operations: Operations::default(),
+            events,
+            streams: ToldStreams::default(),
+            seen: SeenDevices::default(),
+            tickets: Tickets::default(),
+            listeners: Listeners::default(),
             links: Links::default(),
             fingerprints: Fingerprints::default(),
             guard: Guard::new(&config),
@@ -195,6 +228,7 @@ impl CmsBuilder {
             handle: CmsHandle { state },
             listener,
             local,
+            writer,
         })
     }
 }
@@ -215,6 +249,7 @@ pub struct Cms {
     handle: CmsHandle,
     listener: TcpListener,
     local: SocketAddr,
+    writer: Writer,
 }
 
 impl Cms {
@@ -230,6 +265,7 @@ impl Cms {
             directory: None,
             #[cfg(feature = "tls")]
             tls: None,
+            events: None,
         }
     }
 
@@ -257,7 +293,10 @@ impl Cms {
     /// [`CmsError`] if the stores fail at the start.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), CmsError> {
         let state = self.handle.state;
-        expect_known(&state).await?;
+        let closing = CancellationToken::new();
+        let writing = tokio::spawn(self.writer.run(closing.clone()));
+        state.streams.recall(&**state.events.log()).await?;
+        devices::expect_known(&state).await?;
         let audited = state.accounts.audit_end().await?;
         state.people.reload(&*state.accounts, state.now()).await?;
         state.spawn(follow(state.clone(), audited));
@@ -278,22 +317,14 @@ impl Cms {
             tracing::warn!("some connections did not end in time");
         }
         write_uses(&state).await;
+        devices::write_changed(&state).await;
+        devices::write_present(&state).await;
+        state.events.stopped(state.now());
+        closing.cancel();
+        if tokio::time::timeout(LAST_EVENTS, writing).await.is_err() {
+            tracing::error!("the last events could not be written in time");
+        }
         Ok(())
-    }
-}
-
-/// Devices that were known before the start have time to come back before they are missed.
-async fn expect_known(state: &State) -> Result<(), CmsError> {
-    let mut query = easydarwin_core::registry::DeviceQuery::default();
-    loop {
-        let page = state.devices.list(&query).await?;
-        for device in page.items {
-            state.presence.expect(&device.serial, state.now()).await?;
-        }
-        match page.next {
-            Some(next) => query.cursor = Some(next),
-            None => return Ok(()),
-        }
     }
 }
 
@@ -313,6 +344,8 @@ async fn write_down(state: Arc<State>) {
 async fn sweep(state: Arc<State>) {
     let mut tick = tokio::time::interval(SWEEP.min(state.config.node_lease / 3));
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let begin = state.now();
+    let (mut settled, mut written) = (false, begin);
     loop {
         tokio::select! {
             _ = tick.tick() => {}
@@ -326,16 +359,20 @@ async fn sweep(state: Arc<State>) {
         nodes::sweep(&state).await;
         match state.presence.sweep(now).await {
             Ok(changed) => {
-                for transition in changed.iter().filter(|t| t.is_event()) {
-                    tracing::info!(
-                        serial = %transition.serial,
-                        state = transition.to.as_str(),
-                        cause = transition.cause.as_str(),
-                        "device's state changed"
-                    );
+                for transition in &changed {
+                    devices::changed(&state, transition).await;
                 }
             }
             Err(error) => tracing::error!(%error, "presence could not be swept"),
+        }
+        devices::write_changed(&state).await;
+        if now.since(written) >= WRITE_PRESENT {
+            written = now;
+            devices::write_present(&state).await;
+        }
+        if !settled && now.since(begin) >= NODES_RETURN.max(state.config.node_lease * 2) {
+            settled = true;
+            state.streams.settle(&state.events, now);
         }
     }
 }

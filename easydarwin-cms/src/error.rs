@@ -1,6 +1,6 @@
 use std::net::SocketAddr;
 
-use easydarwin_core::registry::{PresenceError, StoreError, TokenError};
+use easydarwin_core::registry::{EventLogError, PresenceError, StoreError, TokenError};
 use thiserror::Error;
 
 /// Why a CMS could not be started or told something.
@@ -33,6 +33,9 @@ pub enum CmsError {
     /// The presence store failed.
     #[error(transparent)]
     Presence(#[from] PresenceError),
+    /// The event log failed.
+    #[error(transparent)]
+    Events(#[from] EventLogError),
     /// A key could not be made.
     #[error(transparent)]
     Key(#[from] TokenError),

@@ -40,6 +40,7 @@ mod config;
 mod conn;
 mod devices;
 mod error;
+mod events;
 mod guard;
 mod http;
 mod nodes;

@@ -18,8 +18,10 @@ use crate::access::Checks;
 use crate::accounts::{Directory, FirstRun, Logins};
 use crate::config::{CmsConfig, Policy, Secrets};
 use crate::conn::{Fingerprints, Link, LongMessages};
-use crate::devices::{PendingDevices, Sessions, Snapshots, TalkLocks, Uses};
+use crate::devices::{PendingDevices, SeenDevices, Sessions, Snapshots, TalkLocks, Uses};
+use crate::events::{Events, ToldStreams};
 use crate::guard::Guard;
+use crate::http::{Listeners, Tickets};
 use crate::nodes::NodeLinks;
 use crate::streams::Operations;
 
@@ -51,6 +53,11 @@ pub(crate) struct State {
     pub(crate) pending: PendingDevices,
     pub(crate) nodes: NodeLinks,
     pub(crate) operations: Operations,
+    pub(crate) events: Events,
+    pub(crate) streams: ToldStreams,
+    pub(crate) seen: SeenDevices,
+    pub(crate) tickets: Tickets,
+    pub(crate) listeners: Listeners,
     pub(crate) links: Links,
     pub(crate) fingerprints: Fingerprints,
     pub(crate) guard: Guard,

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use easydarwin_core::protocol::node::Revoked;
-use easydarwin_core::registry::{AuditEntry, StoreError};
+use easydarwin_core::registry::{AuditEntry, Event, EventKind, StoreError};
+use serde_json::json;
 
 use crate::nodes::revoke;
 use crate::state::State;
@@ -63,6 +64,9 @@ async fn take_effect(state: &Arc<State>, entries: &[AuditEntry]) -> Result<(), S
         let serials: Vec<_> = all.iter().map(|session| &*session.serial).collect();
         devices(state, &serials).await?;
     }
+    for entry in entries {
+        tell(state, entry).await?;
+    }
     let mut serials: Vec<&str> = entries
         .iter()
         .filter(|e| is(e, &["device", "credential"]))
@@ -71,6 +75,26 @@ async fn take_effect(state: &Arc<State>, entries: &[AuditEntry]) -> Result<(), S
     serials.sort_unstable();
     serials.dedup();
     devices(state, &serials).await
+}
+
+/// Tells of devices that people added, changed or removed.
+async fn tell(state: &State, entry: &AuditEntry) -> Result<(), StoreError> {
+    let author = &entry.author;
+    let kind = match entry.action.as_str() {
+        "device.remove" => EventKind::DEVICE_REMOVED,
+        "device.put" => match state.devices.get(&entry.subject).await? {
+            Some(device) if device.created == author.at => EventKind::DEVICE_ADDED,
+            Some(_) => EventKind::DEVICE_CHANGED,
+            // Removed again meanwhile: that is told, too.
+            None => return Ok(()),
+        },
+        _ => return Ok(()),
+    };
+    let event = Event::new(kind, author.at)
+        .device(entry.subject.as_str())
+        .with(json!({ "by": author.name }));
+    state.events.emit(event);
+    Ok(())
 }
 
 /// Reads people and keys anew. Who has other rights now begins anew with them, who has another

@@ -266,8 +266,11 @@ pub(crate) async fn overview(
             "terminal": device.said.terminal_type,
             "state": presence.as_ref().map_or("offline", |p| p.state.as_str()),
             "since": presence.as_ref().map(|p| p.since.0),
-            "lastSeen": presence.as_ref().map(|p| p.last_seen.0).or(device.last_seen.map(|t| t.0)),
-            "why": presence.as_ref().and_then(why),
+            "lastSeen": presence
+                .as_ref()
+                .map_or(device.last_seen, |p| p.last_seen)
+                .map(|at| at.0),
+            "why": presence.as_ref().map(PresenceEntry::explain),
             "channels": channels,
         }));
     }
@@ -296,8 +299,4 @@ pub(crate) async fn overview(
         "pending": pending,
         "nodes": nodes.len(),
     }))
-}
-
-fn why(presence: &PresenceEntry) -> Option<&'static str> {
-    presence.history.last().map(|t| t.cause.as_str())
 }

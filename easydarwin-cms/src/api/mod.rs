@@ -13,7 +13,7 @@ use easydarwin_core::protocol::{Envelope, ErrorNum, MessageType};
 
 pub(crate) use answer::{Answer, Caller, content_type};
 pub(crate) use devices::overview;
-use query::Query;
+pub(crate) use query::Query;
 pub(crate) use streams::free_stream;
 
 use crate::access::Access;

@@ -231,11 +231,7 @@ async fn json(
 /// Any message of a device is life.
 async fn renew(state: &State, conn: &ConnState) {
     if let Some(session) = &conn.session
-        && state
-            .presence
-            .renew(&session.lease, state.now())
-            .await
-            .is_err()
+        && !devices::heard(state, &session.lease).await
     {
         conn.link.close();
     }

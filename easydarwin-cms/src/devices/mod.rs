@@ -1,6 +1,7 @@
 //! Devices: who is registered, how they prove who they are, their snapshots.
 
 mod pending;
+mod presence;
 mod register;
 mod session;
 mod snapshot;
@@ -8,6 +9,9 @@ mod talk;
 mod used;
 
 pub(crate) use pending::PendingDevices;
+pub(crate) use presence::{
+    SeenDevices, changed, expect_known, explained, heard, write_changed, write_present,
+};
 pub(crate) use register::{
     Challenge, Registration, come_again, is_detailed, keep_alive, register, renew,
 };

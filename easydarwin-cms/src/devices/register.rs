@@ -10,6 +10,7 @@ use easydarwin_core::registry::{
 };
 use subtle::ConstantTimeEq as _;
 
+use super::presence;
 use super::session::{DeviceInfo, Proved, Session};
 use crate::config::Policy;
 use crate::conn::Link;
@@ -130,6 +131,7 @@ async fn decide(
     let said = known.map(|device| device.said);
     remember(state, serial, &info, said.as_ref()).await?;
     let acquired = state.presence.acquire(serial, now).await?;
+    presence::changed(state, &acquired.transition).await;
     let (token, credential) = match &proven {
         Proven::ByToken { digest, proved } => (Some(*digest), Some(proved.clone())),
         Proven::NotAsked { token } => (*token, None),
@@ -356,7 +358,7 @@ pub(crate) fn is_detailed(register: &Register) -> bool {
 /// The lease's holder was heard. Returns the answer, and whether the connection may go on.
 pub(crate) async fn renew(state: &State, session: &Session, detailed: bool) -> (RegisterAck, bool) {
     let now = state.now();
-    if state.presence.renew(&session.lease, now).await.is_err() {
+    if !presence::heard(state, &session.lease).await {
         return (
             RegisterAck::new(&*session.serial, ErrorNum::CONFLICT),
             false,

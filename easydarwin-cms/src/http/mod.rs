@@ -1,13 +1,19 @@
 //! HTTP for browsers and other clients: the page, snapshots, REST.
 
 mod body;
+mod events;
 mod page;
 mod people;
+mod presence;
 mod reply;
 mod rewind;
 mod routes;
 mod sse;
+mod tickets;
 mod v2;
+
+pub(crate) use events::Listeners;
+pub(crate) use tickets::Tickets;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

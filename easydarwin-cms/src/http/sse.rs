@@ -1,5 +1,4 @@
 //! Server-sent events: an answer that goes on until one side ends it.
-#![expect(dead_code, reason = "the events that go through it come next")]
 
 use std::convert::Infallible;
 use std::time::Duration;

@@ -8,6 +8,7 @@ use hyper::{Method, Request, StatusCode};
 
 use super::people;
 use super::reply::{self, Reply};
+use super::{events, presence, tickets};
 use crate::access::{Access, ClientHeaders};
 use crate::api::{self, Caller};
 use crate::state::State;
@@ -30,6 +31,11 @@ pub(super) async fn route(
             without_right(caller, Access::Read).unwrap_or_else(|| people::me(caller))
         }
         (&Method::GET, ["devices"]) => devices(state, caller, request.uri().query()).await,
+        (&Method::GET, ["devices", serial, "presence"]) => {
+            presence::of(state, caller, serial).await
+        }
+        (&Method::GET, ["events"]) => events::events(state, caller, headers, &request).await,
+        (&Method::POST, ["tickets"]) => tickets::issue(state, caller, headers),
         _ => reply::error(StatusCode::NOT_FOUND, "there is no such resource"),
     }
 }

@@ -8,12 +8,14 @@ use easydarwin_core::protocol::node::{
 };
 use easydarwin_core::protocol::{Envelope, ErrorNum, MessageType, StreamRef, login};
 use easydarwin_core::registry::{
-    NodeBeat, NodeInfo, NodeLoad, StoreError, StreamLocation, StreamPath, UnixMillis, random_bytes,
+    Event, EventKind, NodeBeat, NodeInfo, NodeLoad, StoreError, StreamLocation, StreamPath,
+    UnixMillis, random_bytes,
 };
 
 use super::link::NodeLink;
 use super::revoke::catch_up;
 use crate::conn::{Link, LinkClosed};
+use crate::devices;
 use crate::state::State;
 
 /// What a connection has done towards being a node's.
@@ -136,9 +138,12 @@ async fn join(
         return refuse(ErrorNum::UNAVAILABLE);
     }
     let node = Arc::new(NodeLink::new(join.node.clone(), link.clone()));
-    if let Some(old) = state.nodes.enter(node.clone())
-        && old.link.id != link.id
-    {
+    let old = state.nodes.enter(node.clone());
+    if old.is_none() {
+        let joined = Event::new(EventKind::NODE_JOINED, now).node(node.id.as_str());
+        state.events.emit(joined);
+    }
+    if let Some(old) = old.filter(|old| old.link.id != link.id) {
         tracing::warn!(node = %node.id, old = %old.link.peer, new = %link.peer, "a media node joined again; the old connection is closed");
         old.ended();
         old.link.close();
@@ -195,9 +200,18 @@ async fn report(
             .filter_map(|stream| location(node, stream))
             .collect();
         let paths: Vec<StreamPath> = here.iter().map(|l| l.path.clone()).collect();
+        let ready: Vec<_> = here.iter().filter(|l| l.ready).cloned().collect();
         let gone = state.directory.inventory(&node.id, here).await?;
         conn.has_inventory = true;
+        for location in ready {
+            state
+                .streams
+                .is_there(&state.events, &location, state.now());
+        }
         for location in gone {
+            let (events, now) = (&state.events, state.now());
+            let why = "the media node has it no longer";
+            state.streams.is_gone(events, &location, why, now);
             state.operations.changed(&location.path);
             media(state, &location.path, false).await;
         }
@@ -230,6 +244,8 @@ async fn happened(state: &Arc<State>, node: &NodeLink, event: &NodeEvent) {
             let generation = location.generation;
             let removed = state.directory.remove(&node.id, &path, generation).await;
             if removed == Ok(true) {
+                let (events, now) = (&state.events, state.now());
+                state.streams.is_gone(events, &location, &event.reason, now);
                 media(state, &path, false).await;
                 state.operations.ended(&path, generation, &event.reason);
             }
@@ -237,7 +253,12 @@ async fn happened(state: &Arc<State>, node: &NodeLink, event: &NodeEvent) {
         }
         _ => {
             location.ready |= event.change == StreamChange::Ready;
-            let put = state.directory.put(location).await;
+            let put = state.directory.put(location.clone()).await;
+            if location.ready && put == Ok(true) {
+                state
+                    .streams
+                    .is_there(&state.events, &location, state.now());
+            }
             media(state, &path, true).await;
             put
         }
@@ -250,10 +271,13 @@ async fn happened(state: &Arc<State>, node: &NodeLink, event: &NodeEvent) {
 
 /// Flowing media is a sign of life of its device.
 async fn media(state: &State, path: &StreamPath, flows: bool) {
-    if let Some((serial, _)) = path.as_device()
-        && let Err(error) = state.presence.media(serial, flows, state.now()).await
-    {
-        tracing::error!(serial, %error, "presence could not be updated");
+    let Some((serial, _)) = path.as_device() else {
+        return;
+    };
+    match state.presence.media(serial, flows, state.now()).await {
+        Ok(None) => {}
+        Ok(Some(transition)) => devices::changed(state, &transition).await,
+        Err(error) => tracing::error!(serial, %error, "presence could not be updated"),
     }
 }
 
@@ -298,9 +322,14 @@ pub(crate) async fn left(state: &Arc<State>, node: &NodeLink) {
         return;
     }
     tracing::warn!(node = %node.id, peer = %node.link.peer, "media node gone");
+    let left = Event::new(EventKind::NODE_LEFT, state.now()).node(node.id.as_str());
+    state.events.emit(left);
     match state.directory.leave(&node.id).await {
         Ok(gone) => {
             for location in gone {
+                let (events, now) = (&state.events, state.now());
+                let why = "its media node is gone";
+                state.streams.is_gone(events, &location, why, now);
                 media(state, &location.path, false).await;
                 state.operations.changed(&location.path);
             }

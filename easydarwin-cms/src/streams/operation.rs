@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use easydarwin_core::protocol::{ErrorNum, StreamRef};
-use easydarwin_core::registry::StreamPath;
+use easydarwin_core::registry::{Event, EventKind, StreamPath};
 use parking_lot::Mutex;
+use serde_json::json;
 use thiserror::Error;
 use tokio::sync::{Notify, watch};
 
@@ -75,6 +76,16 @@ impl StartError {
             Self::Internal(_) => "cms",
         }
     }
+}
+
+/// Tells that a stream which somebody wanted did not come.
+fn failed(state: &State, stream: &StreamRef, error: &StartError) {
+    let event = Event::new(EventKind::STREAM_FAILED, state.now())
+        .device(stream.serial.as_str())
+        .channel(stream.channel)
+        .because(error.to_string())
+        .with(json!({ "stage": error.stage() }));
+    state.events.emit(event);
 }
 
 type Outcome = Option<Result<Ready, StartError>>;
@@ -149,6 +160,7 @@ impl Operations {
             match &result {
                 Ok(ready) => tracing::info!(%stream, node = %ready.node, "stream is live"),
                 Err(error) => {
+                    failed(&state_, &stream, error);
                     tracing::warn!(%stream, stage = error.stage(), %error, "stream did not come");
                 }
             }
