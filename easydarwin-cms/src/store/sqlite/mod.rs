@@ -3,6 +3,7 @@
 mod accounts;
 mod backup;
 mod devices;
+mod events;
 mod migrate;
 mod pool;
 mod rows;
@@ -11,7 +12,7 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
-use easydarwin_core::registry::StoreError;
+use easydarwin_core::registry::{Retention, StoreError};
 use rusqlite::Connection;
 
 use pool::{Readers, Writer};
@@ -26,6 +27,9 @@ pub struct SqliteStore {
     writer: Writer,
     readers: Readers,
     limit: usize,
+    /// Name of the event log.
+    log: u32,
+    retention: Retention,
 }
 
 /// What [`SqliteStore::check`] found.
@@ -55,11 +59,14 @@ impl SqliteStore {
         make_private(path)?;
         let mut connection = connect(path)?;
         migrate::migrate(&mut connection)?;
+        let log = events::log_id(&connection)?;
         Ok(Self {
             path: path.to_owned(),
             writer: Writer::start(connection)?,
             readers: Readers::new(path),
             limit: Self::DEFAULT_LIMIT,
+            log,
+            retention: Retention::default(),
         })
     }
 
@@ -67,6 +74,13 @@ impl SqliteStore {
     #[must_use]
     pub fn with_limit(mut self, limit: usize) -> Self {
         self.limit = limit;
+        self
+    }
+
+    /// How much of the event log is kept.
+    #[must_use]
+    pub fn with_retention(mut self, retention: Retention) -> Self {
+        self.retention = retention;
         self
     }
 

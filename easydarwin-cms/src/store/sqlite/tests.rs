@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use easydarwin_core::registry::{
     AccountStore as _, Author, Changed, DeviceChange, DevicePatch, DeviceQuery, DeviceStore as _,
-    StoreError, UnixMillis, conformance,
+    Event, EventCursor, EventFilter, EventKind, EventLog as _, Retention, StoreError, UnixMillis,
+    conformance, event_conformance,
 };
 use rusqlite::Connection;
 
@@ -54,6 +55,58 @@ async fn does_what_every_store_does() {
     };
     conformance::devices(&make).await;
     conformance::accounts(&make).await;
+}
+
+#[tokio::test]
+async fn its_event_log_does_what_every_log_does() {
+    let places = std::cell::RefCell::new(Vec::new());
+    event_conformance::event_log(async |retention| {
+        let place = Place::new();
+        let store = SqliteStore::open(&place.file()).unwrap();
+        places.borrow_mut().push(place);
+        store.with_retention(retention)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn cursors_and_bounds_of_the_event_log_survive() {
+    let place = Place::new();
+    let open = || {
+        let store = SqliteStore::open(&place.file()).unwrap();
+        store.with_retention(Retention {
+            rows: 5,
+            ..Retention::default()
+        })
+    };
+    let events = |n: u64| {
+        (0..n)
+            .map(|i| Event::new(EventKind::NODE_LEFT, UnixMillis(i)))
+            .collect()
+    };
+    let store = open();
+    let begin = store.append(events(2)).await.unwrap();
+    let before = store.append(events(5)).await.unwrap();
+    let bounds = store.bounds().await.unwrap();
+    drop(store);
+    let store = open();
+    assert_eq!(store.bounds().await.unwrap(), bounds);
+    let all = EventFilter::all();
+    assert_eq!(store.read(begin, &all, 9).await.unwrap().events.len(), 5);
+    let after = store.append(events(1)).await.unwrap();
+    assert_eq!(after, EventCursor::new(before.log(), 8));
+    assert!(store.read(begin, &all, 9).await.is_err());
+    // What is counted is what is there.
+    let counted = store.bounds().await.unwrap().bytes;
+    let there: i64 = Connection::open(place.file())
+        .unwrap()
+        .query_row(
+            "SELECT sum(64 + length(kind) + length(serial) + length(data)) FROM events",
+            [],
+            |row| row.get(0),
+        )
+        .unwrap();
+    assert_eq!(i64::try_from(counted).unwrap(), there);
 }
 
 #[tokio::test]

@@ -7,7 +7,6 @@ CREATE TABLE events (
     data TEXT NOT NULL
 ) STRICT;
 CREATE INDEX events_by_serial ON events (serial, id) WHERE serial <> '';
-CREATE INDEX events_by_time ON events (at);
 
 CREATE TABLE webhooks (
     id TEXT PRIMARY KEY,
@@ -15,7 +14,7 @@ CREATE TABLE webhooks (
     secret TEXT NOT NULL,
     filter TEXT NOT NULL DEFAULT '{}',
     owner TEXT NOT NULL DEFAULT '',
-    cursor INTEGER NOT NULL,
+    cursor TEXT NOT NULL,
     created INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
