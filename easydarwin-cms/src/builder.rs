@@ -6,8 +6,9 @@ use easydarwin_core::protocol::node::Revoked;
 use easydarwin_core::protocol::{check_serial, login};
 use easydarwin_core::registry::{
     AccountStore, Author, Cidr, CmsClock, Credential, DeviceChange, DevicePatch, DeviceStore,
-    EventLog, MemoryEventLog, MemoryNodeDirectory, MemoryPresence, MemoryStore, NodeDirectory,
-    Presence, PresenceTiming, Secret, TokenSigner, TokenVerifier, UnixMillis, random_bytes,
+    Event, EventLog, MemoryEventLog, MemoryNodeDirectory, MemoryPresence, MemoryStore,
+    NodeDirectory, Presence, PresenceTiming, Secret, TokenSigner, TokenVerifier, UnixMillis,
+    random_bytes,
 };
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
@@ -27,6 +28,7 @@ use crate::http::{Listeners, Tickets};
 use crate::nodes::{self, NodeLinks};
 use crate::state::{Links, State};
 use crate::streams::Operations;
+use crate::webhooks::{self, MemoryWebhooks, WebhookStore, Webhooks};
 
 /// How often time-outs are looked at, all in one pass.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -58,6 +60,7 @@ pub struct CmsBuilder {
     #[cfg(feature = "tls")]
     tls: Option<easydarwin_core::tls::TlsConfig>,
     events: Option<Arc<dyn EventLog>>,
+    webhooks: Option<Arc<dyn WebhookStore>>,
 }
 
 impl std::fmt::Debug for CmsBuilder {
@@ -143,6 +146,14 @@ impl CmsBuilder {
         self
     }
 
+    /// Where webhooks are kept; default: in memory. Each has a place in the event log, so that
+    /// has to be as durable.
+    #[must_use]
+    pub fn webhook_store(mut self, store: Arc<dyn WebhookStore>) -> Self {
+        self.webhooks = Some(store);
+        self
+    }
+
     /// Opens the port. Nothing is answered before [`Cms::run`].
     ///
     /// # Errors
@@ -208,6 +219,10 @@ impl CmsBuilder {
             operations: Operations::default(),
             events,
             streams: ToldStreams::default(),
+            webhooks: Webhooks::new(
+                self.webhooks
+                    .unwrap_or_else(|| Arc::<MemoryWebhooks>::default()),
+            ),
             seen: SeenDevices::default(),
             tickets: Tickets::default(),
             listeners: Listeners::default(),
@@ -266,6 +281,7 @@ impl Cms {
             #[cfg(feature = "tls")]
             tls: None,
             events: None,
+            webhooks: None,
         }
     }
 
@@ -300,6 +316,7 @@ impl Cms {
         let audited = state.accounts.audit_end().await?;
         state.people.reload(&*state.accounts, state.now()).await?;
         state.spawn(follow(state.clone(), audited));
+        webhooks::start_all(&state).await?;
         state.spawn(accept_loop(state.clone(), self.listener));
         state.spawn(sweep(state.clone()));
         state.spawn(write_down(state.clone()));
@@ -445,6 +462,17 @@ impl CmsHandle {
     /// Devices and their secrets.
     pub fn devices(&self) -> Arc<dyn DeviceStore> {
         self.state.devices.clone()
+    }
+
+    /// Tells of something of the embedder's own, in one order with everything else. Never waits;
+    /// when too much comes at once, it is counted and lost.
+    pub fn emit(&self, event: Event) {
+        self.state.events.emit(event);
+    }
+
+    /// What happened.
+    pub fn events(&self) -> Arc<dyn EventLog> {
+        self.state.events.log().clone()
     }
 
     /// Media nodes and their streams.

@@ -130,6 +130,14 @@ pub struct CmsConfig {
     /// The same for HLS, where every request shows the token again, and for snapshot URLs.
     pub long_token_ttl: Duration,
 
+    /// How long the receiver of a webhook may take to answer.
+    pub webhook_timeout: Duration,
+    /// Pause before a receiver that failed is tried again; doubled with each failure, up to five
+    /// minutes.
+    pub webhook_retry: Duration,
+    /// How long a receiver may refuse events before they are put aside.
+    pub webhook_give_up: Duration,
+
     /// Most connections of all kinds.
     pub max_connections: usize,
     /// New connections that are read from within a second; of a herd the others wait their turn.
@@ -184,6 +192,9 @@ impl CmsConfig {
             node_lease: Duration::from_secs(6),
             token_ttl: Duration::from_secs(60),
             long_token_ttl: Duration::from_secs(3600),
+            webhook_timeout: Duration::from_secs(10),
+            webhook_retry: Duration::from_secs(1),
+            webhook_give_up: Duration::from_secs(3600),
             max_connections: 30_000,
             admit_per_second: 1000,
             admit_wait: Duration::from_secs(10),

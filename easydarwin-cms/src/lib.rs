@@ -50,8 +50,11 @@ mod store;
 mod streams;
 
 pub use accounts::{FirstRun, PasswordError, check_name, hash_password};
+mod webhooks;
+
 pub use builder::{Cms, CmsBuilder, CmsHandle};
 pub use config::{CmsConfig, LegacyClient, LegacyLevel, Policy, Secrets};
 pub use error::CmsError;
 #[cfg(feature = "sqlite")]
 pub use store::{SqliteStore, StoreCheck};
+pub use webhooks::{DeadLetter, MemoryWebhooks, Webhook, WebhookStore};

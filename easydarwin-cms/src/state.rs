@@ -24,6 +24,7 @@ use crate::guard::Guard;
 use crate::http::{Listeners, Tickets};
 use crate::nodes::NodeLinks;
 use crate::streams::Operations;
+use crate::webhooks::Webhooks;
 
 /// Shared by all connections.
 pub(crate) struct State {
@@ -55,6 +56,7 @@ pub(crate) struct State {
     pub(crate) operations: Operations,
     pub(crate) events: Events,
     pub(crate) streams: ToldStreams,
+    pub(crate) webhooks: Webhooks,
     pub(crate) seen: SeenDevices,
     pub(crate) tickets: Tickets,
     pub(crate) listeners: Listeners,

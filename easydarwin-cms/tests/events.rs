@@ -298,8 +298,10 @@ async fn who_sees_a_group_hears_of_its_devices_only_and_of_nothing_once_the_key_
     accounts.change_accounts(vec![put], &by).await.unwrap();
     let devices = cms.handle.devices();
     for (serial, group) in [("n1", "north"), ("s1", "south"), ("n2", "north")] {
-        let mut patch = DevicePatch::default();
-        patch.group = Some(GroupPath::parse(group).unwrap());
+        let patch = DevicePatch {
+            group: Some(GroupPath::parse(group).unwrap()),
+            ..DevicePatch::default()
+        };
         devices.patch(serial, patch, &by).await.unwrap();
         cms.handle.provision_token(serial, "x").await.unwrap();
     }
@@ -325,7 +327,10 @@ async fn who_sees_a_group_hears_of_its_devices_only_and_of_nothing_once_the_key_
     assert_eq!(north.until("device.online").await.data["serial"], "n1");
     assert_eq!(north.until("device.online").await.data["serial"], "n2");
     // What an operator does is told, and the key is worth nothing any more.
-    let revoke = AccountChange::RevokeKey("k".into());
+    let revoke = AccountChange::RevokeKey {
+        id: "k".into(),
+        at: by.at,
+    };
     accounts.change_accounts(vec![revoke], &by).await.unwrap();
     while known().await {}
     devices.remove("n2", &by).await.unwrap();

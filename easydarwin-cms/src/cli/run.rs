@@ -131,7 +131,11 @@ async fn serve(settings: Settings) -> Result<(), CmsError> {
         held = Some(lock(data)?);
         let store = Arc::new(SqliteStore::open(&data.join(DATABASE))?);
         let first = first_run(data, &store).await?;
-        builder = builder.store(store.clone()).event_log(store).first_run(first);
+        builder = builder
+            .store(store.clone())
+            .event_log(store.clone())
+            .webhook_store(store)
+            .first_run(first);
     }
     if let Some(tls) = tls_of(&settings)? {
         reload_at_hangup(tls.clone());

@@ -114,6 +114,11 @@ impl Reader {
         self.after
     }
 
+    /// Goes on from somewhere else.
+    pub(crate) fn seek(&mut self, after: EventCursor) {
+        self.after = after;
+    }
+
     /// Waits until there is something, and takes at most `limit` of it. The reader has then
     /// moved on. Safe to be dropped in the middle.
     pub(crate) async fn next(&mut self, limit: usize) -> Result<EventPage, EventLogError> {

@@ -11,6 +11,7 @@ mod routes;
 mod sse;
 mod tickets;
 mod v2;
+mod webhooks;
 
 pub(crate) use events::Listeners;
 pub(crate) use tickets::Tickets;

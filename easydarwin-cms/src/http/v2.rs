@@ -8,7 +8,7 @@ use hyper::{Method, Request, StatusCode};
 
 use super::people;
 use super::reply::{self, Reply};
-use super::{events, presence, tickets};
+use super::{events, presence, tickets, webhooks};
 use crate::access::{Access, ClientHeaders};
 use crate::api::{self, Caller};
 use crate::state::State;
@@ -36,6 +36,12 @@ pub(super) async fn route(
         }
         (&Method::GET, ["events"]) => events::events(state, caller, headers, &request).await,
         (&Method::POST, ["tickets"]) => tickets::issue(state, caller, headers),
+        (&Method::GET, ["webhooks"]) => webhooks::list(state, caller).await,
+        (&Method::POST, ["webhooks"]) => webhooks::add(state, caller, request).await,
+        (&Method::GET, ["webhooks", id, "dead-letters"]) => {
+            webhooks::dead_letters(state, caller, id).await
+        }
+        (&Method::DELETE, ["webhooks", id]) => webhooks::remove(state, caller, id).await,
         _ => reply::error(StatusCode::NOT_FOUND, "there is no such resource"),
     }
 }

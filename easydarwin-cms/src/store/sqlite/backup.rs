@@ -40,6 +40,10 @@ impl SqliteStore {
                 }
             }
         }
+        // From here on this is a log of its own: a cursor that is ahead of it is not to be taken
+        // for a place in it later.
+        copy.execute("DELETE FROM meta WHERE key = 'event_log'", [])
+            .map_err(failed)?;
         // One file, that can be moved about.
         copy.pragma_update(None, "journal_mode", "DELETE")
             .map_err(failed)?;

@@ -165,7 +165,8 @@ fn read(
     }
     let scan = i64::try_from(MAX_SCAN).unwrap_or(i64::MAX);
     let of_one = match filter.serial {
-        Some(_) => "AND serial = ?3",
+        // The index has no events without a device, and has to be told so.
+        Some(_) => "AND serial <> '' AND serial = ?3",
         None => "AND ?3 IS NOT NULL",
     };
     let mut statement = transaction.prepare_cached(&format!(

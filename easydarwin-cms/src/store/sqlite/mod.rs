@@ -9,6 +9,7 @@ mod pool;
 mod rows;
 #[cfg(test)]
 mod tests;
+mod webhooks;
 
 use std::path::{Path, PathBuf};
 

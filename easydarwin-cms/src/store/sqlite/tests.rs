@@ -70,6 +70,30 @@ async fn its_event_log_does_what_every_log_does() {
 }
 
 #[tokio::test]
+async fn its_webhooks_are_what_all_are() {
+    let place = Place::new();
+    let store = SqliteStore::open(&place.file()).unwrap();
+    let log = store.bounds().await.unwrap().newest.log();
+    crate::webhooks::conformance(&store, log).await;
+}
+
+#[tokio::test]
+async fn a_copy_has_a_log_of_its_own() {
+    let place = Place::new();
+    let store = SqliteStore::open(&place.file()).unwrap();
+    let event = || vec![Event::new(EventKind::NODE_LEFT, UnixMillis(1))];
+    store.append(event()).await.unwrap();
+    let copy = place.0.join("copy.db");
+    store.backup(&copy, |_, _| {}).unwrap();
+    // What comes after the copy is none of its business.
+    let later = store.append(event()).await.unwrap();
+    let copy = SqliteStore::open(&copy).unwrap();
+    assert_eq!(copy.bounds().await.unwrap().rows, 1);
+    copy.append(event()).await.unwrap();
+    assert!(copy.read(later, &EventFilter::all(), 9).await.is_err());
+}
+
+#[tokio::test]
 async fn cursors_and_bounds_of_the_event_log_survive() {
     let place = Place::new();
     let open = || {

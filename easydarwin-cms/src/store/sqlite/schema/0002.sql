@@ -14,7 +14,7 @@ CREATE TABLE webhooks (
     secret TEXT NOT NULL,
     filter TEXT NOT NULL DEFAULT '{}',
     owner TEXT NOT NULL DEFAULT '',
-    cursor TEXT NOT NULL,
+    cursor INTEGER NOT NULL,
     created INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
