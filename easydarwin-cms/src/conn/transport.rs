@@ -35,6 +35,15 @@ impl Transport {
         }
     }
 
+    /// The socket, if nothing lies between it and its user.
+    pub(crate) fn plain(&mut self) -> Option<&mut TcpStream> {
+        match self {
+            Self::Tcp(socket) => Some(socket),
+            #[cfg(feature = "tls")]
+            Self::Tls(_) => None,
+        }
+    }
+
     pub(crate) fn is_secure(&self) -> bool {
         !matches!(self, Self::Tcp(_))
     }

@@ -60,7 +60,7 @@ impl AsyncRead for Rewind {
         if this.give(buf) {
             return Poll::Ready(Ok(()));
         }
-        if let Transport::Tcp(socket) = &mut this.transport {
+        if let Some(socket) = this.transport.plain() {
             return Pin::new(socket).poll_read(cx, buf);
         }
         loop {
@@ -92,7 +92,7 @@ impl AsyncWrite for Rewind {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        if let Transport::Tcp(socket) = &mut self.transport {
+        if let Some(socket) = self.transport.plain() {
             return Pin::new(socket).poll_write(cx, buf);
         }
         loop {
@@ -109,7 +109,7 @@ impl AsyncWrite for Rewind {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if let Transport::Tcp(socket) = &mut self.transport {
+        if let Some(socket) = self.transport.plain() {
             return Pin::new(socket).poll_write_vectored(cx, bufs);
         }
         let first = bufs.iter().find(|buf| !buf.is_empty());
