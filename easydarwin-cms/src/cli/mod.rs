@@ -71,13 +71,20 @@ Examples:
     easydarwin-camera --cms 127.0.0.1:10000 --serial 001001000099 --secret $KEY --source pattern
     curl 'http://127.0.0.1:10000/api/v1/getdevicelist'
 
+  More devices and people, while it runs:
+    export EASYDARWIN_CMS_DATA=./cms
+    easydarwin-cms device add 001001000100 --group north/gate
+    easydarwin-cms device import cameras.csv --new-keys keys.csv
+    easydarwin-cms user add anna --role viewer:north
+    easydarwin-cms key add script --role operator --days 90
+
   Old cameras, each with its token; clients bring the key:
     easydarwin-cms --data ./cms --device-token 001001000098=123456
     curl -H \"Authorization: Bearer $(cat ./cms/api-key)\" http://127.0.0.1:10000/api/v1/getdevicelist
 
 Settings come from flags, then from EASYDARWIN_CMS_* variables, then from the file of --config.
-Secrets are made at the first start and kept in the --data directory, readable by its owner only;
-without --data they are new at each start.
+Devices, people and secrets are kept in the --data directory, readable by its owner only; without
+--data they are new at each start.
 One line on stdout says when the CMS is ready; logs go to stderr.
 SIGINT and SIGTERM end it.";
 

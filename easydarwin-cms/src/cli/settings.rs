@@ -92,7 +92,8 @@ pub struct Settings {
     )]
     pub hosts: Option<Vec<String>>,
 
-    /// Directory for the secrets, made when it does not exist
+    /// Directory for the store and the secrets, made when it does not exist; without it everything
+    /// is forgotten at the end
     #[arg(long, value_name = "DIR", env = "EASYDARWIN_CMS_DATA")]
     pub data: Option<PathBuf>,
 
@@ -219,9 +220,9 @@ impl Settings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PolicyText {
-    /// Those given with --device, --device-token or --devices.
+    /// Those that were added (`device add`, `device import`, --device, --devices).
     Provisioned,
-    /// Also unknown old devices; their first token is theirs from then on.
+    /// Also unknown old devices, for 24 hours after the start; their first token is theirs.
     Adopt,
     /// Everybody; for loopback.
     Open,
