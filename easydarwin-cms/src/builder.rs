@@ -25,6 +25,7 @@ use crate::error::CmsError;
 use crate::events::{Events, ToldStreams, Writer};
 use crate::guard::Guard;
 use crate::http::{Listeners, Tickets};
+use crate::metrics::Metrics;
 use crate::nodes::{self, NodeLinks};
 use crate::state::{Links, State};
 use crate::streams::Operations;
@@ -226,6 +227,7 @@ impl CmsBuilder {
             seen: SeenDevices::default(),
             tickets: Tickets::default(),
             listeners: Listeners::default(),
+            metrics: Metrics::new(),
             links: Links::default(),
             fingerprints: Fingerprints::default(),
             guard: Guard::new(&config),

@@ -43,6 +43,7 @@ mod error;
 mod events;
 mod guard;
 mod http;
+mod metrics;
 mod nodes;
 mod state;
 #[cfg(feature = "sqlite")]

@@ -22,6 +22,7 @@ use crate::devices::{PendingDevices, SeenDevices, Sessions, Snapshots, TalkLocks
 use crate::events::{Events, ToldStreams};
 use crate::guard::Guard;
 use crate::http::{Listeners, Tickets};
+use crate::metrics::Metrics;
 use crate::nodes::NodeLinks;
 use crate::streams::Operations;
 use crate::webhooks::Webhooks;
@@ -60,6 +61,7 @@ pub(crate) struct State {
     pub(crate) seen: SeenDevices,
     pub(crate) tickets: Tickets,
     pub(crate) listeners: Listeners,
+    pub(crate) metrics: Metrics,
     pub(crate) links: Links,
     pub(crate) fingerprints: Fingerprints,
     pub(crate) guard: Guard,

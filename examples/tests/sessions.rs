@@ -104,3 +104,41 @@ async fn a_node_that_was_away_learns_what_was_taken_back() {
     assert!(again.sees().await);
     platform.stop().await;
 }
+
+#[tokio::test]
+async fn a_stream_lasts_as_long_as_somebody_watches_in_whatever_way() {
+    let idle = Duration::from_millis(500);
+    let platform = Platform::start(idle).await;
+    let key = platform.key("ann").await;
+    for kind in Kind::ALL {
+        let serial = format!("cam-{kind:?}");
+        let _camera = platform.camera(&serial).await;
+        let mut viewer = Viewer::of(&platform, &serial, kind, &key).await;
+        let begun = Instant::now();
+        while begun.elapsed() < 4 * idle {
+            assert!(viewer.sees().await, "{kind:?}");
+        }
+        // Somebody else wants it no more: the media server is asked, and it is watched there.
+        let stop = format!("/api/v1/stopdevicestream?device={serial}");
+        assert_eq!(
+            viewer::get(platform.address, &stop, Some(&key)).await.0,
+            200
+        );
+        platform.viewers(&serial, 1).await;
+        let begun = Instant::now();
+        while begun.elapsed() < 2 * idle {
+            assert!(viewer.sees().await, "{kind:?}");
+        }
+        drop(viewer);
+        within(async {
+            while platform.has_stream(&serial).await {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        // And it can be had again.
+        let mut again = Viewer::of(&platform, &serial, kind, &key).await;
+        assert!(again.sees().await, "{kind:?}");
+    }
+    platform.stop().await;
+}

@@ -42,6 +42,15 @@ impl Caller {
         Ok(group.map_or(Access::None, |group| self.identity.in_group(&group)))
     }
 
+    /// Under which name he wants streams. Clients of a network bring no name, so their address is
+    /// it: what one of them wants no more another one may still want.
+    pub(crate) fn interest(&self) -> String {
+        match &*self.identity.who {
+            who @ ("network" | "nobody") => format!("{who} {}", self.peer.ip().to_canonical()),
+            who => who.to_owned(),
+        }
+    }
+
     /// Who makes a change.
     pub(crate) fn author(&self, state: &State) -> Author {
         Author::new(&*self.identity.who, state.now()).from_address(self.peer.ip().to_string())

@@ -8,7 +8,8 @@ use easydarwin_core::protocol::{
 use super::answer::{Answer, Caller};
 use super::devices::unknown_device;
 use super::query::Query;
-use crate::devices::{AckError, Session};
+use crate::access::Access;
+use crate::devices::{AckError, Session, Talk};
 use crate::state::State;
 
 fn route(state: &State, caller: &Caller, session: &Session) -> Route {
@@ -135,8 +136,9 @@ fn required<'a, const N: usize>(
     Ok(values)
 }
 
-/// `MSG_CS_TALKBACK_CONTROL_REQ`: answered at once. One talker per device.
-pub(super) fn talkback(state: &State, caller: &Caller, message: &Envelope) -> Envelope {
+/// `MSG_CS_TALKBACK_CONTROL_REQ`: answered at once. One talker per device; who has a higher right
+/// takes over, and anybody when the talker has said nothing for long.
+pub(super) async fn talkback(state: &State, caller: &Caller, message: &Envelope) -> Envelope {
     let kind = MessageType::TalkbackControlAck;
     let (cseq, body) = (message.cseq(), &message.body);
     let serial = body.text_or_empty("Serial");
@@ -153,7 +155,11 @@ pub(super) fn talkback(state: &State, caller: &Caller, message: &Envelope) -> En
     };
     let error = match state.sessions.get(&request.serial) {
         None => ErrorNum::DEVICE_NOT_FOUND,
-        Some(session) => talk(state, caller, &session, &request),
+        Some(session) => {
+            let may = caller.may(state, &request.serial).await;
+            let access = may.unwrap_or(Access::None);
+            talk(state, caller, access, &session, &request)
+        }
     };
     answer(
         kind,
@@ -166,17 +172,34 @@ pub(super) fn talkback(state: &State, caller: &Caller, message: &Envelope) -> En
     )
 }
 
-fn talk(state: &State, caller: &Caller, session: &Session, request: &TalkbackRequest) -> ErrorNum {
-    let (serial, connection) = (request.serial.as_str(), caller.connection);
-    match request.command.as_str() {
-        "START" if !state.talkers.start(serial, connection) => return ErrorNum::CONFLICT,
-        "START" => {}
-        "SENDDATA" if state.talkers.holds(serial, connection) => {}
-        "STOP" if state.talkers.stop(serial, connection) => {}
-        _ => return ErrorNum::BAD_REQUEST,
-    }
+fn talk(
+    state: &State,
+    caller: &Caller,
+    access: Access,
+    session: &Session,
+    request: &TalkbackRequest,
+) -> ErrorNum {
+    let (connection, now) = (caller.connection, state.now());
+    let serial = request.serial.as_str();
     let mut request = request.clone();
     request.route = route(state, caller, session);
+    let talkers = &state.talkers;
+    match request.command.as_str() {
+        "START" => match talkers.start(serial, connection, access, now) {
+            Talk::Begun => {}
+            Talk::Busy => return ErrorNum::CONFLICT,
+            Talk::TakenOver => {
+                tracing::info!(serial, who = %caller.identity.who, "another one talks through the device now");
+                let mut stop = request.clone();
+                "STOP".clone_into(&mut stop.command);
+                // If it cannot be told, neither can what follows.
+                let _ = session.notify(|cseq| stop.to_envelope(cseq));
+            }
+        },
+        "SENDDATA" if talkers.says(serial, connection, now) => {}
+        "STOP" if talkers.stop(serial, connection) => {}
+        _ => return ErrorNum::BAD_REQUEST,
+    }
     match session.notify(|cseq| request.to_envelope(cseq)) {
         Ok(_) => ErrorNum::OK,
         Err(error) => error_of(error),

@@ -56,7 +56,7 @@ pub(crate) async fn rest(state: &Arc<State>, caller: &Caller, target: &str) -> A
         "getdeviceinfo" => devices::info(state, caller, query.get("device"), "1"),
         "getbaseconfig" => devices::base_config(state, caller),
         "startdevicestream" => streams::start(state, caller, &query).await,
-        "stopdevicestream" | "freedevicestream" => streams::stop(state, kind, &query),
+        "stopdevicestream" | "freedevicestream" => streams::stop(state, caller, kind, &query),
         "getdevicestream" => streams::get(state, caller, &query).await,
         "livedevicestream" => streams::live(state, &query).await,
         "ptzcontrol" => control::ptz(state, caller, &query),
@@ -120,6 +120,6 @@ pub(crate) async fn json(
             devices::info(state, caller, serial.as_deref(), &cseq).envelope
         }
         MessageType::FreeStreamReq => free_stream(state, message).await,
-        _ => control::talkback(state, caller, message),
+        _ => control::talkback(state, caller, message).await,
     }
 }

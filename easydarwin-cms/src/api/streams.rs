@@ -11,7 +11,7 @@ use super::answer::{Answer, Caller};
 use super::devices::unknown_device;
 use super::query::Query;
 use crate::state::State;
-use crate::streams::{PlayProtocol, Ready, StartError, play_url, release};
+use crate::streams::{PlayProtocol, Ready, StartError, Wish, play_url, release};
 
 /// A stream out of a query, or the answer that says what is wrong with it.
 struct Asked {
@@ -50,6 +50,19 @@ fn failed(kind: MessageType, error: &StartError, asked: &Asked) -> Envelope {
     envelope
 }
 
+async fn started(
+    state: &Arc<State>,
+    caller: &Caller,
+    stream: &StreamRef,
+) -> Result<Ready, StartError> {
+    let who = caller.interest();
+    let wish = Wish {
+        who: &who,
+        ..Wish::default()
+    };
+    state.operations.start(state, stream, wish).await
+}
+
 fn cseq_of(ready: &Ready) -> String {
     ready.cseq.unwrap_or(1).to_string()
 }
@@ -62,7 +75,7 @@ pub(super) async fn start(state: &Arc<State>, caller: &Caller, query: &Query) ->
         Ok(asked) => asked,
         Err(answer) => return answer,
     };
-    let mut envelope = match state.operations.start(state, &asked.stream, None).await {
+    let mut envelope = match started(state, caller, &asked.stream).await {
         Ok(ready) => {
             let mut envelope = answer(kind, &cseq_of(&ready), ErrorNum::OK, &asked);
             let (host, port) = caller.our_address(state);
@@ -83,7 +96,12 @@ pub(super) async fn start(state: &Arc<State>, caller: &Caller, query: &Query) ->
 
 /// `stopdevicestream`: the caller wants it no longer. Answered at once; the stream ends if
 /// nobody else watches.
-pub(super) fn stop(state: &Arc<State>, kind: MessageType, query: &Query) -> Answer {
+pub(super) fn stop(
+    state: &Arc<State>,
+    caller: &Caller,
+    kind: MessageType,
+    query: &Query,
+) -> Answer {
     let asked = match asked(kind, query) {
         Ok(asked) => asked,
         Err(answer) => return answer,
@@ -92,6 +110,8 @@ pub(super) fn stop(state: &Arc<State>, kind: MessageType, query: &Query) -> Answ
         return unknown_device(kind, &asked.stream.serial, "1");
     }
     let envelope = answer(kind, "1", ErrorNum::OK, &asked);
+    let who = caller.interest();
+    state.operations.withdraw_from(&asked.stream, Some(&who));
     spawn_release(state, asked.stream, None);
     Answer::new(envelope)
 }
@@ -117,7 +137,7 @@ pub(super) async fn get(state: &Arc<State>, caller: &Caller, query: &Query) -> A
         );
         return Answer::new(envelope);
     };
-    let ready = match state.operations.start(state, &asked.stream, None).await {
+    let ready = match started(state, caller, &asked.stream).await {
         Ok(ready) => ready,
         Err(error) => return Answer::new(failed(kind, &error, &asked)),
     };

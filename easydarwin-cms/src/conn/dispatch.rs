@@ -79,8 +79,10 @@ impl ConnState {
             return;
         };
         session.ended();
-        state.talkers.device_ended(&session.serial);
-        state.sessions.leave(&session);
+        // Of a device that came anew on another connection somebody may be the talker.
+        if state.sessions.leave(&session) {
+            state.talkers.device_ended(&session.serial);
+        }
         let cause = match why {
             Ended::ByPeer => Cause::ConnectionClosed,
             Ended::ByUs => Cause::Closed,
@@ -189,6 +191,8 @@ async fn json(
         MessageType::PostSnapReq => {
             renew(state, conn).await;
             let answer = store_snapshot(state, conn.session.as_deref(), &message);
+            let taken = answer.error() == Some(ErrorNum::OK);
+            state.metrics.snapshot(taken);
             conn.link.send(&answer)
         }
         MessageType::PushStreamAck
@@ -214,7 +218,8 @@ async fn json(
         | MessageType::NodeEvent
         | MessageType::NodeDemandReq
         | MessageType::NodeGrantAck
-        | MessageType::NodeCloseAck => {
+        | MessageType::NodeCloseAck
+        | MessageType::NodeRevokeAck => {
             nodes::handle(state, &conn.link, &mut conn.node, kind, message).await
         }
         MessageType::DeviceListReq
@@ -261,6 +266,7 @@ async fn repeated(state: &State, conn: &ConnState, cseq: u32) -> Handled {
     let (Some(session), Some(repeat)) = (&conn.session, conn.repeat) else {
         return Err(LinkClosed);
     };
+    state.metrics.keep_alives.inc();
     let (ack, go_on) = devices::renew(state, session, repeat.detailed).await;
     conn.link
         .send_bytes(repeat::answer(&ack, cseq).as_bytes())?;
@@ -277,12 +283,14 @@ async fn register(
     let register = match Register::from_envelope(message) {
         Ok(register) => register,
         Err(error) => {
+            state.metrics.register(ErrorNum::BAD_REQUEST);
             let mut ack = RegisterAck::new("", ErrorNum::BAD_REQUEST).to_envelope(&cseq);
             ack.body.set("Reason", error.to_string());
             return conn.link.send(&ack);
         }
     };
     if let Some(session) = &conn.session {
+        state.metrics.keep_alives.inc();
         let (ack, go_on) = devices::keep_alive(state, session, &register).await;
         conn.repeat = print
             .filter(|_| ack.error.is_success())
@@ -301,6 +309,7 @@ async fn register(
     let challenge = conn.challenge.take();
     match devices::register(state, &conn.link, challenge, &register).await {
         Registration::In(session, ack) => {
+            state.metrics.register(ErrorNum::OK);
             conn.session = Some(session);
             conn.link.send(&ack.to_envelope(&cseq))
         }
@@ -309,6 +318,7 @@ async fn register(
             conn.link.send(&ack.to_envelope(&cseq))
         }
         Registration::Refused(ack) => {
+            state.metrics.register(ack.error);
             // Only a wrong secret is an attempt: not a device that is switched off, nor one that
             // our store failed.
             let delay = if ack.error == ErrorNum::UNAUTHORIZED {

@@ -13,8 +13,9 @@ use super::protocol_loop;
 use super::sniff::{Owner, owner_of};
 use super::transport::Transport;
 use crate::error::CmsError;
-use crate::guard::Visit;
+use crate::guard::{Unwelcome, Visit};
 use crate::http;
+use crate::metrics::Refused;
 use crate::state::State;
 
 /// Connections that the kernel keeps for us. All devices of a site come back at once after a
@@ -63,6 +64,7 @@ pub(crate) async fn accept_loop(state: Arc<State>, listener: TcpListener) {
             }
         };
         let Some(permit) = Permit::take(&open, state.config.max_connections) else {
+            state.metrics.refused(Refused::Limit);
             if let Some(times) = full.due() {
                 tracing::warn!(%peer, times, "connection refused: the limit of connections is reached");
             }
@@ -70,16 +72,22 @@ pub(crate) async fn accept_loop(state: Arc<State>, listener: TcpListener) {
         };
         if let Err(why) = state.guard.may_wait(peer.ip()) {
             tracing::debug!(%peer, %why, "connection refused");
+            state.metrics.refused(match why {
+                Unwelcome::Blocked => Refused::Blocked,
+                Unwelcome::Crowded => Refused::Crowded,
+            });
             continue;
         }
         let turn = state.guard.admission.turn();
         let state = state.clone();
         state.clone().tasks.spawn(async move {
             // Open and not read from: old devices know no other way to be told to wait.
+            state.metrics.connections.inc();
             if state.wait(turn.wait).await {
                 let beyond = turn.beyond;
-                serve(state, stream, peer, Arrival { beyond, permit }).await;
+                serve(state.clone(), stream, peer, Arrival { beyond, permit }).await;
             }
+            state.metrics.connections.dec();
         });
     }
 }
@@ -132,6 +140,7 @@ struct Arrival {
 
 async fn serve(state: Arc<State>, stream: TcpStream, peer: SocketAddr, arrival: Arrival) {
     let Ok(visit) = state.guard.enter(peer.ip()) else {
+        state.metrics.refused(Refused::Crowded);
         return;
     };
     let Ok(local) = stream.local_addr() else {

@@ -17,5 +17,5 @@ pub(crate) use register::{
 };
 pub(crate) use session::{AckError, DeviceInfo, Session, Sessions};
 pub(crate) use snapshot::{Snapshots, store_snapshot};
-pub(crate) use talk::TalkLocks;
+pub(crate) use talk::{Talk, TalkLocks};
 pub(crate) use used::{Uses, write_uses};

@@ -249,17 +249,32 @@ impl Sessions {
     }
 
     /// Removes this very session, not a newer one of the same serial.
-    pub(crate) fn leave(&self, session: &Session) {
+    pub(crate) fn leave(&self, session: &Session) -> bool {
         let mut table = self.table.write();
-        if table
+        let own = table
             .get(&session.serial)
-            .is_some_and(|s| s.lease.generation == session.lease.generation)
-        {
+            .is_some_and(|s| s.lease.generation == session.lease.generation);
+        if own {
             table.remove(&session.serial);
         }
+        own
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<Session>> {
         self.table.read().values().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_numbers_begin_anew_below_those_of_a_known_device() {
+        let mut waiting = Waiting::default();
+        assert_eq!(waiting.next(), 1);
+        waiting.last = MAX_CSEQ - 1;
+        assert_eq!(waiting.next(), 99_999);
+        assert_eq!(waiting.next(), 1);
     }
 }

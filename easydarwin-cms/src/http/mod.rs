@@ -2,6 +2,7 @@
 
 mod body;
 mod events;
+mod health;
 mod page;
 mod people;
 mod presence;
@@ -9,6 +10,7 @@ mod reply;
 mod rewind;
 mod routes;
 mod sse;
+mod streams;
 mod tickets;
 mod v2;
 mod webhooks;

@@ -10,10 +10,11 @@ use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 
 use super::reply::{self, Reply, plain, text};
-use super::{Way, body, page, v2};
+use super::{Way, body, health, page, v2};
 use crate::access::{ClientHeaders, KeyBrought};
 use crate::api::{self, Answer, Caller};
 use crate::conn::SERVER;
+use crate::metrics::Refused;
 use crate::state::State;
 
 pub(super) async fn route(state: &Arc<State>, way: &Way, request: Request<Incoming>) -> Reply {
@@ -42,6 +43,7 @@ pub(super) async fn route(state: &Arc<State>, way: &Way, request: Request<Incomi
         KeyBrought::NotNeeded => way.visit.trusted(),
         KeyBrought::None => {}
         KeyBrought::Wrong => {
+            state.metrics.refused(Refused::WrongKey);
             let wrong = state.guard.attempts.failed(way.peer.ip());
             if let Some(after) = wrong.retry_after {
                 return too_many(after);
@@ -58,6 +60,10 @@ pub(super) async fn route(state: &Arc<State>, way: &Way, request: Request<Incomi
         in_http(&api::rest(state, &caller, target).await, &headers)
     } else if path == "/healthz" {
         plain(StatusCode::OK, "ok\n")
+    } else if path == "/readyz" {
+        health::ready(state).await
+    } else if path == "/metrics" {
+        health::metrics(state, &caller).await
     } else if request.method() == Method::POST && path == "/" {
         json(state, &caller, &headers, request.into_body()).await
     } else if let Some((kind, content)) = page::file(path) {

@@ -6,9 +6,8 @@ use easydarwin_core::registry::StoreError;
 use hyper::body::Incoming;
 use hyper::{Method, Request, StatusCode};
 
-use super::people;
 use super::reply::{self, Reply};
-use super::{events, presence, tickets, webhooks};
+use super::{events, health, people, presence, streams, tickets, webhooks};
 use crate::access::{Access, ClientHeaders};
 use crate::api::{self, Caller};
 use crate::state::State;
@@ -42,8 +41,18 @@ pub(super) async fn route(
             webhooks::dead_letters(state, caller, id).await
         }
         (&Method::DELETE, ["webhooks", id]) => webhooks::remove(state, caller, id).await,
-        _ => reply::error(StatusCode::NOT_FOUND, "there is no such resource"),
+        (&Method::GET, ["nodes"]) => health::nodes(state, caller).await,
+        (_, ["streams" | "operations", ..]) => {
+            let (parts, _) = request.into_parts();
+            let found = streams::route(state, caller, &segments, &parts).await;
+            found.unwrap_or_else(no_resource)
+        }
+        _ => no_resource(),
     }
+}
+
+fn no_resource() -> Reply {
+    reply::error(StatusCode::NOT_FOUND, "there is no such resource")
 }
 
 /// The refusal, if the caller has not the right that is needed.

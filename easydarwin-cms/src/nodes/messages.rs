@@ -17,6 +17,7 @@ use super::revoke::catch_up;
 use crate::conn::{Link, LinkClosed};
 use crate::devices;
 use crate::state::State;
+use crate::streams::Wish;
 
 /// What a connection has done towards being a node's.
 #[derive(Debug, Default)]
@@ -304,7 +305,13 @@ async fn demanded(state: &Arc<State>, node: &NodeLink, path: String) -> DemandAc
     let Some(stream) = stream else {
         return DemandAck::new(path, ErrorNum::NOT_FOUND, "no device's stream");
     };
-    match state.operations.start(state, &stream, Some(&node.id)).await {
+    let who = format!("node:{}", node.id);
+    let wish = Wish {
+        who: &who,
+        node: Some(&node.id),
+        key: None,
+    };
+    match state.operations.start(state, &stream, wish).await {
         Ok(ready) if ready.node == node.id => DemandAck::new(path, ErrorNum::OK, "ready"),
         Ok(ready) => DemandAck::new(
             path,

@@ -1,80 +1,75 @@
-//! Operations: one per stream at a time, shared by all who ask.
+//! One stream that is being brought, for all who asked for it.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
-use easydarwin_core::protocol::{ErrorNum, StreamRef};
-use easydarwin_core::registry::{Event, EventKind, StreamPath};
+use easydarwin_core::protocol::StreamRef;
+use easydarwin_core::registry::{Event, EventKind, UnixMillis, random_bytes};
 use parking_lot::Mutex;
 use serde_json::json;
-use thiserror::Error;
 use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
 
-use super::release::release;
-use super::start;
+use super::progress::{Progress, Ready, Stage, StartError};
+use super::{release, start};
 use crate::state::State;
 
-/// A stream that can be played now.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Ready {
-    pub(crate) node: String,
-    /// CSeq of the push request, if one was sent for this.
-    pub(crate) cseq: Option<u32>,
+/// An operation. It goes on while somebody is interested in it.
+#[derive(Debug)]
+pub(crate) struct Operation {
+    /// 32 hex digits that nobody guesses.
+    pub(crate) id: String,
+    pub(crate) stream: StreamRef,
+    pub(super) progress: watch::Sender<Progress>,
+    /// Something has changed at a node.
+    pub(super) changed: Notify,
+    /// The last publisher of the stream that ended: its generation, and why.
+    pub(super) ended: Mutex<Option<(u64, String)>>,
+    /// Who wants the stream. Changed under the table's lock only.
+    pub(super) interests: Mutex<HashSet<String>>,
+    /// Idempotency keys under which it was asked for, with who asked.
+    pub(super) keys: Mutex<Vec<(String, String)>>,
+    pub(super) cancel: CancellationToken,
 }
 
-/// Why a stream did not come, naming the stage.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub(crate) enum StartError {
-    #[error("no device of this serial is registered")]
-    UnknownDevice,
-    #[error("the device has no such channel")]
-    UnknownChannel,
-    #[error("the channel is offline at its recorder")]
-    ChannelOffline,
-    #[error("no media node has joined that could take the stream")]
-    NoNode,
-    #[error("the media node did not take the stream: {0}")]
-    Node(String),
-    #[error("the device did not answer the push request in time")]
-    DeviceSilent,
-    #[error("the device's connection ended before it answered")]
-    DeviceGone,
-    #[error("the device refused to push: {0}")]
-    DeviceRefused(ErrorNum),
-    #[error("the device agreed to push, but did not reach the media node in time")]
-    NotPublished,
-    #[error("the device pushes, but no key frame came in time")]
-    NoKeyFrame,
-    #[error("the push ended before its first key frame: {0}")]
-    Ended(String),
-    #[error("the CMS failed: {0}")]
-    Internal(String),
-}
+impl Operation {
+    pub(super) fn new(stream: StreamRef, now: UnixMillis) -> Result<Self, StartError> {
+        let id: [u8; 16] = random_bytes().map_err(|e| StartError::Internal(e.to_string()))?;
+        Ok(Self {
+            id: id.iter().map(|byte| format!("{byte:02x}")).collect(),
+            stream,
+            progress: watch::Sender::new(Progress::new(now)),
+            changed: Notify::new(),
+            ended: Mutex::default(),
+            interests: Mutex::default(),
+            keys: Mutex::default(),
+            cancel: CancellationToken::new(),
+        })
+    }
 
-impl StartError {
-    pub(crate) fn error_num(&self) -> ErrorNum {
-        match self {
-            Self::UnknownDevice => ErrorNum::DEVICE_NOT_FOUND,
-            Self::UnknownChannel | Self::ChannelOffline => ErrorNum::NOT_FOUND,
-            Self::NoNode | Self::Node(_) | Self::DeviceGone | Self::Ended(_) => {
-                ErrorNum::UNAVAILABLE
-            }
-            Self::DeviceSilent | Self::NotPublished | Self::NoKeyFrame => ErrorNum::TIMEOUT,
-            Self::DeviceRefused(error) => *error,
-            Self::Internal(_) => ErrorNum::INTERNAL,
+    pub(crate) fn watch(&self) -> watch::Receiver<Progress> {
+        self.progress.subscribe()
+    }
+
+    /// The outcome, when there is one.
+    pub(crate) async fn outcome(&self) -> Result<Ready, StartError> {
+        let mut progress = self.watch();
+        let ended = progress.wait_for(|p| p.outcome.is_some()).await;
+        match ended.map(|p| p.outcome.clone()) {
+            Ok(Some(outcome)) => outcome,
+            // The task always says something; the sender lives as long as this.
+            _ => Err(StartError::Internal("the operation was lost".into())),
         }
     }
 
-    /// Name of the stage at which it failed.
-    pub(crate) fn stage(&self) -> &'static str {
-        match self {
-            Self::UnknownDevice | Self::UnknownChannel | Self::ChannelOffline => "device",
-            Self::NoNode | Self::Node(_) => "node",
-            Self::DeviceSilent | Self::DeviceGone | Self::DeviceRefused(_) => "push",
-            Self::NotPublished => "publish",
-            Self::NoKeyFrame | Self::Ended(_) => "picture",
-            Self::Internal(_) => "cms",
-        }
+    /// A stage was reached; the next one has so long.
+    pub(super) fn reached(&self, state: &State, stage: Stage, next_within: Option<Duration>) {
+        let now = state.now();
+        self.progress.send_modify(|progress| {
+            progress.reach(stage, now);
+            progress.deadline = next_within.map(|within| now.plus(within));
+        });
     }
 }
 
@@ -88,115 +83,62 @@ fn failed(state: &State, stream: &StreamRef, error: &StartError) {
     state.events.emit(event);
 }
 
-type Outcome = Option<Result<Ready, StartError>>;
-
-#[derive(Debug)]
-struct Operation {
-    outcome: watch::Receiver<Outcome>,
-    signal: Arc<Signal>,
-}
-
-/// What the operation's task is woken by.
-#[derive(Debug, Default)]
-pub(super) struct Signal {
-    pub(super) changed: Notify,
-    pub(super) ended: Mutex<Option<(u64, String)>>,
-}
-
-/// Operations that run.
-#[derive(Debug, Default)]
-pub(crate) struct Operations {
-    running: Mutex<HashMap<StreamRef, Operation>>,
-}
-
-impl Operations {
-    /// Makes a stream live, or waits for whoever is at it already. `node`: where it is wanted,
-    /// if that matters.
-    pub(crate) async fn start(
-        &self,
-        state: &Arc<State>,
-        stream: &StreamRef,
-        node: Option<&str>,
-    ) -> Result<Ready, StartError> {
-        if let Some(ready) = start::already_live(state, stream).await? {
-            return Ok(ready);
+/// Carries an operation out. `after`: one for the same stream that is being cancelled.
+pub(super) async fn carry_out(
+    state: Arc<State>,
+    operation: Arc<Operation>,
+    node: Option<String>,
+    after: Option<Arc<Operation>>,
+) {
+    let work = async {
+        if let Some(other) = after {
+            // How it ended does not matter, only that it did.
+            let _ = other.outcome().await;
         }
-        let mut outcome = self.join_or_begin(state, stream, node);
-        match outcome.wait_for(Option::is_some).await.as_deref() {
-            Ok(Some(result)) => result.clone(),
-            // The task always says something, unless the CMS is being shut down.
-            _ => Err(StartError::Internal("the CMS is being shut down".into())),
+        match start::already_live(&state, &operation.stream).await? {
+            Some(ready) => Ok(ready),
+            None => start::run(&state, &operation, node.as_deref()).await,
+        }
+    };
+    let result = tokio::select! {
+        biased;
+        () = operation.cancel.cancelled() => Err(StartError::Cancelled),
+        () = state.shutdown.cancelled() => {
+            Err(StartError::Internal("the CMS is being shut down".into()))
+        }
+        result = work => result,
+    };
+    let stream = &operation.stream;
+    match &result {
+        Ok(ready) => tracing::info!(%stream, node = %ready.node, "stream is live"),
+        Err(StartError::Cancelled) => tracing::info!(%stream, "nobody wants the stream any more"),
+        Err(error) => {
+            tracing::warn!(%stream, stage = error.stage(), %error, "stream did not come");
+            failed(&state, stream, error);
         }
     }
-
-    fn join_or_begin(
-        &self,
-        state: &Arc<State>,
-        stream: &StreamRef,
-        node: Option<&str>,
-    ) -> watch::Receiver<Outcome> {
-        let mut running = self.running.lock();
-        if let Some(operation) = running.get(stream) {
-            return operation.outcome.clone();
-        }
-        let (tx, rx) = watch::channel(None);
-        let signal = Arc::new(Signal::default());
-        running.insert(
-            stream.clone(),
-            Operation {
-                outcome: rx.clone(),
-                signal: signal.clone(),
-            },
-        );
-        let (state_, stream, node) = (state.clone(), stream.clone(), node.map(str::to_owned));
-        state.spawn(async move {
-            let work = start::run(&state_, &stream, node.as_deref(), &signal);
-            let result = tokio::select! {
-                result = work => result,
-                () = state_.shutdown.cancelled() => {
-                    Err(StartError::Internal("the CMS is being shut down".into()))
-                }
-            };
-            match &result {
-                Ok(ready) => tracing::info!(%stream, node = %ready.node, "stream is live"),
-                Err(error) => {
-                    failed(&state_, &stream, error);
-                    tracing::warn!(%stream, stage = error.stage(), %error, "stream did not come");
-                }
-            }
-            if let Err(StartError::NotPublished | StartError::NoKeyFrame | StartError::Ended(_)) =
-                &result
-            {
-                // It agreed to push: nobody wants that any more, and the next try begins clean.
-                release(&state_, &stream, None).await;
-            }
-            // First out of the table: who comes now begins anew or finds it live.
-            state_.operations.running.lock().remove(&stream);
-            let _ = tx.send(Some(result));
-        });
-        rx
+    if let Err(
+        StartError::NotPublished
+        | StartError::NoKeyFrame
+        | StartError::Ended(_)
+        | StartError::Cancelled,
+    ) = &result
+    {
+        // It agreed to push: nobody wants that any more, and the next try begins clean.
+        release::release_now(&state, stream, None).await;
     }
-
-    /// Something about this stream has changed at a node.
-    pub(crate) fn changed(&self, path: &StreamPath) {
-        if let Some(signal) = self.signal(path) {
-            signal.changed.notify_one();
-        }
-    }
-
-    /// A publisher of this stream has ended.
-    pub(crate) fn ended(&self, path: &StreamPath, generation: u64, reason: &str) {
-        if let Some(signal) = self.signal(path) {
-            *signal.ended.lock() = Some((generation, reason.to_owned()));
-            signal.changed.notify_one();
-        }
-    }
-
-    fn signal(&self, path: &StreamPath) -> Option<Arc<Signal>> {
-        let (serial, channel) = path.as_device()?;
-        let running = self.running.lock();
-        running
-            .get(&StreamRef::new(serial, channel))
-            .map(|operation| operation.signal.clone())
-    }
+    // First out of the table: who comes now begins anew or finds it live.
+    let now = state.now();
+    state.operations.finished(&operation, now);
+    operation.progress.send_modify(|progress| {
+        let stage = if result.is_ok() {
+            Stage::Ready
+        } else {
+            Stage::Failed
+        };
+        progress.reach(stage, now);
+        progress.deadline = None;
+        progress.outcome = Some(result);
+    });
+    state.metrics.operation(&operation.progress.borrow());
 }

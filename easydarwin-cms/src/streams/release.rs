@@ -9,8 +9,25 @@ use crate::state::State;
 /// Asks the node to close the stream if nobody watches there, then the device to stop. The node
 /// decides: it alone counts viewers, and one may have come at this moment.
 ///
-/// `generation`: that of the push which has no viewers; a newer push is left alone.
+/// `generation`: that of the push which has no viewers; a newer push is left alone. So is a stream
+/// that is just being brought for somebody.
 pub(crate) async fn release(state: &State, stream: &StreamRef, generation: Option<u64>) {
+    if !state.operations.is_running(stream) {
+        release_now(state, stream, generation).await;
+    }
+}
+
+/// Ends a stream, whoever watches or waits for it.
+pub(crate) async fn force(state: &State, stream: &StreamRef) {
+    state.operations.withdraw_from(stream, None);
+    end(state, stream, None, false).await;
+}
+
+pub(super) async fn release_now(state: &State, stream: &StreamRef, generation: Option<u64>) {
+    end(state, stream, generation, true).await;
+}
+
+async fn end(state: &State, stream: &StreamRef, generation: Option<u64>, if_idle: bool) {
     let Ok(path) = StreamPath::device(&stream.serial, stream.channel) else {
         return;
     };
@@ -24,7 +41,7 @@ pub(crate) async fn release(state: &State, stream: &StreamRef, generation: Optio
         };
         let closed = node
             .ask(state.config.node_ack, |cseq| {
-                Close::new(path.as_str(), location.generation, true).to_envelope(cseq)
+                Close::new(path.as_str(), location.generation, if_idle).to_envelope(cseq)
             })
             .await;
         match closed {

@@ -10,7 +10,8 @@ use easydarwin_core::protocol::{
 };
 use easydarwin_core::registry::{NodeStatus, StoreError, StreamLocation, StreamPath, TokenAction};
 
-use super::operation::{Ready, Signal, StartError};
+use super::operation::Operation;
+use super::progress::{Ready, Stage, StartError};
 use crate::devices::{AckError, Session};
 use crate::nodes::{Asker, NodeError, NodeLink, Reach, reach};
 use crate::state::State;
@@ -32,7 +33,7 @@ fn path_of(stream: &StreamRef) -> Result<StreamPath, StartError> {
 }
 
 /// The stream, if a living node has it already.
-pub(super) async fn already_live(
+pub(crate) async fn already_live(
     state: &State,
     stream: &StreamRef,
 ) -> Result<Option<Ready>, StartError> {
@@ -50,14 +51,17 @@ async fn located(state: &State, path: &StreamPath) -> Result<Option<StreamLocati
 
 pub(super) async fn run(
     state: &State,
-    stream: &StreamRef,
+    operation: &Operation,
     wanted_node: Option<&str>,
-    signal: &Signal,
 ) -> Result<Ready, StartError> {
+    let stream = &operation.stream;
+    let patience = &state.config;
+    let to_accept = patience.node_ack.saturating_add(patience.push_ack);
+    operation.reached(state, Stage::Requested, Some(to_accept));
     let path = path_of(stream)?;
     // Published already, the picture still to come: nothing to ask for.
     if let Some(location) = located(state, &path).await? {
-        return first_picture(state, &path, location.generation, signal, None).await;
+        return first_picture(state, &path, location.generation, operation, None).await;
     }
     let session = state
         .sessions
@@ -72,7 +76,8 @@ pub(super) async fn run(
         .map_err(|e| StartError::Internal(e.to_string()))?;
     grant(state, &session, &node, &path, generation).await?;
     let cseq = push(state, &session, stream, &path, &reach, generation).await?;
-    first_picture(state, &path, generation, signal, Some(cseq)).await
+    operation.reached(state, Stage::Accepted, Some(patience.first_picture));
+    first_picture(state, &path, generation, operation, Some(cseq)).await
 }
 
 fn check_channel(session: &Session, channel: u32) -> Result<(), StartError> {
@@ -238,15 +243,21 @@ async fn first_picture(
     state: &State,
     path: &StreamPath,
     generation: u64,
-    signal: &Signal,
+    operation: &Operation,
     cseq: Option<u32>,
 ) -> Result<Ready, StartError> {
-    let deadline = tokio::time::sleep(state.config.first_picture);
+    let patience = state.config.first_picture;
+    let began = state.now();
+    let deadline = tokio::time::sleep(patience);
     tokio::pin!(deadline);
     let mut published = false;
     loop {
         if let Some(location) = located(state, path).await? {
-            published = true;
+            if !published {
+                published = true;
+                let rest = patience.saturating_sub(state.now().since(began));
+                operation.reached(state, Stage::Publishing, Some(rest));
+            }
             if location.ready {
                 return Ok(Ready {
                     node: location.node,
@@ -254,14 +265,14 @@ async fn first_picture(
                 });
             }
         }
-        let ended = signal.ended.lock().take();
+        let ended = operation.ended.lock().take();
         if let Some((ended, reason)) = ended
             && ended >= generation
         {
             return Err(StartError::Ended(reason));
         }
         tokio::select! {
-            () = signal.changed.notified() => {}
+            () = operation.changed.notified() => {}
             () = &mut deadline => {
                 return Err(if published {
                     StartError::NoKeyFrame

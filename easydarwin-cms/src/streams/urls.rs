@@ -18,6 +18,15 @@ pub(crate) enum PlayProtocol {
 }
 
 impl PlayProtocol {
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Rtsp,
+        Self::Rtsps,
+        Self::Hls,
+        Self::WebSocket,
+        Self::Fmp4,
+        Self::Poster,
+    ];
+
     pub(crate) fn parse(text: &str) -> Option<Self> {
         match text.to_ascii_uppercase().as_str() {
             "RTSP" => Some(Self::Rtsp),

@@ -159,7 +159,7 @@ async fn ask(socket: &mut TcpStream, address: SocketAddr, target: &str, key: Opt
 }
 
 /// Status and body.
-async fn get(to: SocketAddr, target: &str, key: Option<&str>) -> (u16, Vec<u8>) {
+pub(crate) async fn get(to: SocketAddr, target: &str, key: Option<&str>) -> (u16, Vec<u8>) {
     let mut socket = connect(to).await;
     ask(&mut socket, to, target, key).await;
     let mut answer = Vec::new();
