@@ -48,11 +48,19 @@ impl Identity {
         }
     }
 
-    /// Its line in the CMS's file of devices.
+    /// Its line in the file of devices with which a CMS without store starts.
     pub fn line(&self) -> String {
         match &self.secret {
             Secret::Key(key) => format!("{} key {key}\n", self.serial),
             Secret::Token(token) => format!("{} token {token}\n", self.serial),
+        }
+    }
+
+    /// Its row in a file that is imported: serial, key, token.
+    pub fn row(&self) -> String {
+        match &self.secret {
+            Secret::Key(key) => format!("{},{key},\n", self.serial),
+            Secret::Token(token) => format!("{},,{token}\n", self.serial),
         }
     }
 

@@ -25,7 +25,7 @@ mod worker;
 
 use easydarwin_benches::load::process::raise_file_limit;
 use parts::Parts;
-use run::Plan;
+use run::{Plan, Store};
 
 /// Descriptors of a process beside those of its devices.
 const SPARE_FILES: u64 = 500;
@@ -50,6 +50,9 @@ struct Measure {
     /// Devices
     #[arg(long, default_value_t = 10_000)]
     devices: usize,
+    /// Where the CMS keeps its devices
+    #[arg(long, value_enum, default_value_t = Store::Sqlite)]
+    store: Store,
     /// Length of the window at rest, at least 60
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(SHORTEST_WINDOW..))]
     seconds: u64,
@@ -145,6 +148,7 @@ fn measured(args: &Measure) -> Result<Vec<String>, Box<dyn Error>> {
     }
     let plan = Plan {
         devices: args.devices,
+        store: args.store,
         window: Duration::from_secs(args.seconds),
         rate: args.rate,
         ed1_share: args.ed1_share.clamp(0.0, 1.0),

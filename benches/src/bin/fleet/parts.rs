@@ -11,42 +11,64 @@ use serde::de::DeserializeOwned;
 
 use super::api::Api;
 use super::identity::Identity;
-use super::run::Plan;
+use super::run::{Plan, Store};
 
 /// Where the parts listen and keep their files; the folder is removed at the end.
 #[derive(Debug)]
 pub struct Parts {
     folder: PathBuf,
+    store: Store,
     cms_port: u16,
 }
 
 impl Parts {
-    /// Writes down who may register.
+    /// A folder and a port for this measurement.
     pub fn new(plan: &Plan) -> io::Result<Self> {
         let folder = std::env::temp_dir().join(format!("easydarwin-fleet-{}", std::process::id()));
-        fs::create_dir_all(&folder)?;
-        let lines = (0..plan.devices).map(|index| Identity::new(index, plan.ed1_share).line());
-        fs::write(folder.join("devices"), lines.collect::<String>())?;
+        fs::create_dir_all(folder.join("cms"))?;
         Ok(Self {
             folder,
+            store: plan.store,
             cms_port: listening_port()?,
         })
     }
 
-    /// The CMS that stands beside this program; `known`: it knows the devices.
-    pub fn cms(&self, known: bool) -> io::Result<Process> {
-        let program = beside(
-            "easydarwin-cms",
-            "cargo build --release -p easydarwin-cms --bin easydarwin-cms",
-        )?;
-        let mut command = self.command(&program, "cms.log")?;
-        command
-            .args(["--listen", &format!("0.0.0.0:{}", self.cms_port)])
-            .arg("--data")
-            .arg(self.folder.join("cms"));
-        if known {
-            command.arg("--devices").arg(self.folder.join("devices"));
+    /// Lets the CMS know the devices. It has run once, so that it has a store, and does not run.
+    pub fn provision(&self, plan: &Plan) -> io::Result<()> {
+        let all = (0..plan.devices).map(|index| Identity::new(index, plan.ed1_share));
+        if plan.store == Store::Memory {
+            let lines: String = all.map(|identity| identity.line()).collect();
+            return fs::write(self.folder.join("devices"), lines);
         }
+        let rows: String = all.map(|identity| identity.row()).collect();
+        let file = self.folder.join("devices.csv");
+        fs::write(&file, format!("serial,key,token\n{rows}"))?;
+        let mut import = self.command(&cms_program()?, "import.log")?;
+        import.args(["device", "import"]).arg(&file);
+        import.arg("--data").arg(self.folder.join("cms"));
+        let done = import.output()?;
+        if done.status.success() {
+            return Ok(());
+        }
+        let log = fs::read_to_string(self.folder.join("import.log"))?;
+        Err(io::Error::other(format!("the import failed: {log}")))
+    }
+
+    /// The CMS that stands beside this program; `known`: the devices were provisioned.
+    pub fn cms(&self, known: bool) -> io::Result<Process> {
+        let mut command = self.command(&cms_program()?, "cms.log")?;
+        command.args(["--listen", &format!("0.0.0.0:{}", self.cms_port)]);
+        for (flag, file) in [
+            ("--api-key-file", "cms/api-key"),
+            ("--join-key-file", "cms/join-key"),
+        ] {
+            command.arg(flag).arg(self.folder.join(file));
+        }
+        match self.store {
+            Store::Sqlite => command.arg("--data").arg(self.folder.join("cms")),
+            Store::Memory if known => command.arg("--devices").arg(self.folder.join("devices")),
+            Store::Memory => &mut command,
+        };
         Process::start(command)
     }
 
@@ -149,6 +171,13 @@ impl Drop for Parts {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.folder);
     }
+}
+
+fn cms_program() -> io::Result<PathBuf> {
+    beside(
+        "easydarwin-cms",
+        "cargo build --release -p easydarwin-cms --bin easydarwin-cms",
+    )
 }
 
 /// A port for a server that listens on all addresses, below those from which the kernel takes the

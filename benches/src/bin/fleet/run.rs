@@ -16,11 +16,22 @@ use super::identity::{Identity, Secret};
 use super::parts::{Parts, ask};
 use super::worker::{Status, Viewed};
 
+/// Where the CMS keeps its devices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Store {
+    /// In its data directory, into which they were imported.
+    Sqlite,
+    /// In memory; it reads a file at its start.
+    Memory,
+}
+
 /// What is measured.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// Devices.
     pub devices: usize,
+    /// Where the CMS keeps them.
+    pub store: Store,
     /// Length of the window at rest.
     pub window: Duration,
     /// Devices that make themselves known each second.
@@ -56,7 +67,7 @@ pub fn run(plan: &Plan, parts: &Parts) -> io::Result<Figures> {
         ed1_devices: (0..plan.devices)
             .filter(|i| matches!(Identity::new(*i, plan.ed1_share).secret, Secret::Key(_)))
             .count(),
-        store: "memory".to_owned(),
+        store: format!("{:?}", plan.store).to_lowercase(),
         streams: plan.streams,
         ..Figures::default()
     };
@@ -64,6 +75,7 @@ pub fn run(plan: &Plan, parts: &Parts) -> io::Result<Figures> {
         let cms = parts.cms(false)?;
         settled(cms.pid()).rss_anon
     };
+    parts.provision(plan)?;
     let mut cms = parts.cms(true)?;
     let known = settled(cms.pid()).rss_anon;
 
