@@ -24,6 +24,7 @@ pub(crate) struct ClientHeaders {
     pub(crate) host: Option<String>,
     pub(crate) user_agent: Option<String>,
     pub(crate) cookie: Option<String>,
+    pub(crate) requested_with: Option<String>,
 }
 
 impl ClientHeaders {
@@ -38,6 +39,7 @@ impl ClientHeaders {
             host: own("host"),
             user_agent: own("user-agent"),
             cookie: own("cookie"),
+            requested_with: own("x-requested-with"),
         }
     }
 
@@ -163,6 +165,8 @@ fn comes_from_us(headers: &ClientHeaders) -> bool {
     };
     headers.origin.is_some()
         || headers.fetch_site.is_some()
+        // No other page can send it: a browser would ask first, and we allow it nowhere.
+        || headers.requested_with.is_some()
         || headers.referer.as_deref().is_some_and(ours)
 }
 
