@@ -25,7 +25,7 @@ pub(crate) use send::check_url;
 pub(crate) use sign::new_secret;
 #[cfg(feature = "sqlite")]
 pub(crate) use store::MAX_DEAD_LETTERS;
-#[cfg(test)]
+#[cfg(all(test, feature = "sqlite"))]
 pub(crate) use store::conformance;
 pub use store::{DeadLetter, MemoryWebhooks, Webhook, WebhookStore};
 

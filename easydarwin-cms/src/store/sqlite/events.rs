@@ -23,6 +23,10 @@ const COLUMNS: &str = "id, at, kind, serial, data";
 /// The bytes of a row, in SQL.
 const BYTES: &str = "64 + octet_length(kind) + octet_length(serial) + octet_length(data)";
 
+/// See [`ends`]. Two queries in one: a single one for both ends would look at every row.
+pub(super) const ENDS: &str = "SELECT ifnull((SELECT min(id) FROM events), 1) - 1, \
+     ifnull((SELECT max(id) FROM events), 0)";
+
 /// What of an event has no column of its own.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -63,7 +67,7 @@ pub(super) fn log_id(connection: &Connection) -> Result<u32, StoreError> {
 /// on and the newest stays, so there is none missing in between.
 fn ends(connection: &Connection) -> rusqlite::Result<(i64, i64)> {
     connection
-        .prepare_cached("SELECT ifnull(min(id), 1) - 1, ifnull(max(id), 0) FROM events")?
+        .prepare_cached(ENDS)?
         .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))
 }
 

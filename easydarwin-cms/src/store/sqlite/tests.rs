@@ -77,6 +77,26 @@ async fn its_webhooks_are_what_all_are() {
     crate::webhooks::conformance(&store, log).await;
 }
 
+#[test]
+fn the_ends_of_the_event_log_are_found_without_looking_at_all_of_it() {
+    let place = Place::new();
+    let mut store = Connection::open(place.file()).unwrap();
+    migrate::migrate(&mut store).unwrap();
+    let mut plan = store
+        .prepare(&format!("EXPLAIN QUERY PLAN {}", super::events::ENDS))
+        .unwrap();
+    let steps = plan.query_map([], |row| row.get::<_, String>(3)).unwrap();
+    let steps: Vec<String> = steps.map(|step| step.unwrap()).collect();
+    assert!(
+        steps.iter().any(|step| step.starts_with("SEARCH events")),
+        "{steps:?}"
+    );
+    assert!(
+        !steps.iter().any(|step| step.starts_with("SCAN events")),
+        "{steps:?}"
+    );
+}
+
 #[tokio::test]
 async fn a_copy_has_a_log_of_its_own() {
     let place = Place::new();
