@@ -327,7 +327,7 @@ impl Cms {
         shutdown.await;
         tracing::info!("shutting down");
         state.shutdown.cancel();
-        state.links.close_if(|_| true);
+        state.links.close_all();
         state.tasks.close();
         if tokio::time::timeout(DRAIN, state.tasks.wait())
             .await
@@ -371,9 +371,7 @@ async fn sweep(state: Arc<State>) {
             () = state.shutdown.cancelled() => return,
         }
         let now = state.now();
-        state
-            .links
-            .close_if(|link| link.is_overdue(now, &state.config));
+        state.links.sweep(now, &state.config);
         state.guard.sweep();
         nodes::sweep(&state).await;
         match state.presence.sweep(now).await {

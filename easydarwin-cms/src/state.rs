@@ -143,7 +143,15 @@ impl State {
 #[derive(Debug, Default)]
 pub(crate) struct Links {
     next: AtomicU64,
-    table: Mutex<HashMap<u64, Arc<Link>>>,
+    table: Mutex<HashMap<u64, Watched>>,
+}
+
+/// A connection, and when it has to be looked at: ten thousand that are looked at each second
+/// would be the most expensive thing that a CMS at rest does.
+#[derive(Debug)]
+struct Watched {
+    link: Arc<Link>,
+    look_at: UnixMillis,
 }
 
 impl Links {
@@ -154,7 +162,11 @@ impl Links {
 
     pub(crate) fn insert(&self, link: Link) -> Arc<Link> {
         let link = Arc::new(link);
-        self.table.lock().insert(link.id, link.clone());
+        let watched = Watched {
+            link: link.clone(),
+            look_at: UnixMillis(0),
+        };
+        self.table.lock().insert(link.id, watched);
         link
     }
 
@@ -162,12 +174,22 @@ impl Links {
         self.table.lock().remove(&id);
     }
 
-    /// Closes all that are overdue, or all.
-    pub(crate) fn close_if(&self, too_old: impl Fn(&Link) -> bool) {
-        for link in self.table.lock().values() {
-            if too_old(link) {
-                link.close();
+    /// Closes all that are overdue.
+    pub(crate) fn sweep(&self, now: UnixMillis, config: &CmsConfig) {
+        for watched in self.table.lock().values_mut() {
+            if now < watched.look_at {
+                continue;
             }
+            watched.look_at = watched.link.overdue_at(now, config);
+            if watched.look_at <= now {
+                watched.link.close();
+            }
+        }
+    }
+
+    pub(crate) fn close_all(&self) {
+        for watched in self.table.lock().values() {
+            watched.link.close();
         }
     }
 }

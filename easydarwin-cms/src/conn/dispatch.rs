@@ -1,5 +1,6 @@
 //! What happens with a message of the lean loop.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -95,18 +96,28 @@ impl ConnState {
     }
 }
 
-pub(super) async fn handle(state: &Arc<State>, conn: &mut ConnState, message: Incoming) -> Handled {
+/// On the heap, and only while there is something to do: the longest of all answers would
+/// otherwise lie in every idle connection's task, and in that of a keep-alive.
+pub(super) fn handle<'a>(
+    state: &'a Arc<State>,
+    conn: &'a mut ConnState,
+    message: Incoming,
+) -> Pin<Box<dyn Future<Output = Handled> + Send + 'a>> {
     match message {
-        Incoming::Rest { target, headers } => rest(state, conn, target, &headers).await,
+        Incoming::Repeated { cseq } => Box::pin(repeated(state, conn, cseq)),
+        Incoming::Rest { target, headers } => {
+            Box::pin(async move { rest(state, conn, target, &headers).await })
+        }
         Incoming::Json {
             message,
             headers,
             print,
-        } => match message {
-            Ok(message) => json(state, conn, message, &headers, print).await,
-            Err(error) => malformed(conn, &error).await,
-        },
-        Incoming::Repeated { cseq } => repeated(state, conn, cseq).await,
+        } => Box::pin(async move {
+            match message {
+                Ok(message) => json(state, conn, message, &headers, print).await,
+                Err(error) => malformed(conn, &error).await,
+            }
+        }),
     }
 }
 

@@ -101,16 +101,20 @@ impl Link {
             .compare_exchange(0, now.0, Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    /// Whether the peer has said nothing whole for longer than it may.
-    pub(crate) fn is_overdue(&self, now: UnixMillis, config: &CmsConfig) -> bool {
-        let since = |at: &AtomicU64| now.since(UnixMillis(at.load(Ordering::Relaxed)));
+    /// When the peer will have said nothing whole for longer than it may, unless something comes.
+    /// A message that begins later has at least until `whole_message` from now.
+    pub(crate) fn overdue_at(&self, now: UnixMillis, config: &CmsConfig) -> UnixMillis {
         let longest = if self.greeted.load(Ordering::Relaxed) {
             config.whole_message
         } else {
             config.first_message
         };
-        let begun = self.begun.load(Ordering::Relaxed) != 0;
-        since(&self.heard) >= config.idle || (begun && since(&self.begun) >= longest)
+        let silent = self.heard.load(Ordering::Relaxed);
+        let begun = match self.begun.load(Ordering::Relaxed) {
+            0 => now.plus(config.whole_message),
+            at => UnixMillis(at).plus(longest),
+        };
+        UnixMillis(silent).plus(config.idle).min(begun)
     }
 
     pub(crate) fn close(&self) {

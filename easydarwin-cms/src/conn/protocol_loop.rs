@@ -2,7 +2,6 @@
 //! buffer: bytes are read into a scratch buffer of the thread, and only an incomplete message
 //! is kept.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -87,7 +86,7 @@ async fn serve(
             match input.take(state, conn) {
                 Next::Message(message) => {
                     link.heard_at(state.now(), input.has_more());
-                    if handle(state, conn, message).await.is_err() {
+                    if dispatch::handle(state, conn, message).await.is_err() {
                         return Ended::ByUs;
                     }
                     input.room = None;
@@ -127,23 +126,13 @@ async fn serve(
             Next::Bad(error) => return Box::pin(refuse(link, error)).await,
             Next::Message(message) => {
                 link.heard_at(state.now(), input.has_more());
-                if handle(state, conn, message).await.is_err() {
+                if dispatch::handle(state, conn, message).await.is_err() {
                     return Ended::ByUs;
                 }
                 input.room = None;
             }
         }
     }
-}
-
-/// On the heap, and only while there is something to do: the longest of all answers would
-/// otherwise lie in every idle connection's task.
-fn handle<'a>(
-    state: &'a Arc<State>,
-    conn: &'a mut ConnState,
-    message: Incoming,
-) -> Pin<Box<dyn Future<Output = Handled> + Send + 'a>> {
-    Box::pin(dispatch::handle(state, conn, message))
 }
 
 fn interest(link: &Link) -> Interest {

@@ -128,6 +128,8 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "foreign_keys", true)?;
         connection.set_prepared_statement_cache_capacity(64);
+        // In KiB, for each connection; the system keeps the file in memory anyway.
+        connection.pragma_update(None, "cache_size", -512)?;
         Ok(connection)
     };
     open().map_err(|error| StoreError::Backend(format!("{}: {error}", path.display())))
