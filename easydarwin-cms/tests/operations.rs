@@ -165,7 +165,11 @@ async fn a_stream_is_followed_through_its_stages_and_has_urls_when_it_is_ready()
         url.starts_with("rtsp://127.0.0.2:11554/cam/1?token="),
         "{url}"
     );
-    assert!(data["urls"].get("rtsps").is_none(), "the node has none");
+    let url = data["urls"]["rtsps"].as_str().unwrap();
+    assert!(
+        url.starts_with("rtsps://127.0.0.2:11322/cam/1?token="),
+        "{url}"
+    );
     assert_eq!(events.next().await, None);
 
     // Who lost the connection goes on after what he has.
@@ -367,6 +371,7 @@ async fn nodes_are_listed_with_their_load_and_how_wrong_their_clocks_are() {
     let node = &answer.body["nodes"][0];
     assert_eq!((&node["id"], &node["viewers"]), (&"n1".into(), &3.into()));
     assert_eq!(node["endpoints"][0]["rtsp"], 11554);
+    assert_eq!(node["endpoints"][0]["rtsps"], 11322);
     let skew = node["skew_ms"].as_i64().unwrap();
     assert!((6_000..8_000).contains(&skew), "{skew}");
     assert_eq!(node["clock_is_off"], true);

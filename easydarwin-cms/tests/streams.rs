@@ -89,6 +89,7 @@ async fn a_stream_comes_in_all_its_stages_and_goes_when_nobody_watches() {
     // It is live: no second push, and URLs of every kind.
     for (protocol, begin) in [
         ("RTSP", "rtsp://127.0.0.2:11554/cam/1?token="),
+        ("rtsps", "rtsps://127.0.0.2:11322/cam/1?token="),
         ("hls", "http://127.0.0.2:11080/t/"),
         ("WS", "ws://127.0.0.2:11080/t/"),
     ] {

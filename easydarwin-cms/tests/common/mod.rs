@@ -248,7 +248,8 @@ impl FakeNode {
 
     /// Tries to join with this key.
     pub(crate) async fn join_with(peer: &mut Peer, id: &str, key: &str) -> JoinAck {
-        let endpoint = Endpoint::wan("127.0.0.2", 11554, Some(11080));
+        let mut endpoint = Endpoint::wan("127.0.0.2", 11554, Some(11080));
+        endpoint.rtsps = Some(11322);
         let mut join = Join::new(id, "node-nonce", vec![endpoint]);
         let ack = peer.ask(&join.to_envelope(1)).await;
         let nonce = JoinAck::from_envelope(&ack).unwrap().nonce.unwrap();
