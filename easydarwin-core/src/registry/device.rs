@@ -126,6 +126,19 @@ pub enum DeviceChange {
     RevokeCredential(String, String),
 }
 
+impl DeviceChange {
+    /// The device that is changed.
+    pub fn serial(&self) -> &str {
+        match self {
+            Self::Patch(serial, _)
+            | Self::Said(serial, _)
+            | Self::Remove(serial)
+            | Self::PutCredential(serial, _)
+            | Self::RevokeCredential(serial, _) => serial,
+        }
+    }
+}
+
 /// What came of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]

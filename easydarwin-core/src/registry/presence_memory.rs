@@ -40,7 +40,23 @@ pub struct MemoryPresence {
     epoch: u32,
     counter: AtomicU32,
     limit: usize,
-    table: Mutex<BTreeMap<Arc<str>, Entry>>,
+    table: Mutex<Table>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    entries: BTreeMap<Arc<str>, Entry>,
+    /// No state ends by itself before this. Nearly all sweeps have nothing to look at: leases are
+    /// renewed long before their end, which only moves their ends away.
+    earliest: UnixMillis,
+}
+
+impl Table {
+    /// A state that is about to begin ends by itself then.
+    fn ends_at(&mut self, until: UnixMillis) -> Option<UnixMillis> {
+        self.earliest = self.earliest.min(until);
+        Some(until)
+    }
 }
 
 #[derive(Debug)]
@@ -186,22 +202,24 @@ impl Entry {
 impl Presence for MemoryPresence {
     async fn acquire(&self, serial: &str, now: UnixMillis) -> Result<Acquired, PresenceError> {
         let mut table = self.table.lock();
-        let serial: Arc<str> = match table.get_key_value(serial) {
+        let serial: Arc<str> = match table.entries.get_key_value(serial) {
             Some((key, _)) => key.clone(),
-            None if table.len() >= self.limit => {
+            None if table.entries.len() >= self.limit => {
                 return Err(PresenceError::Full { limit: self.limit });
             }
             None => serial.into(),
         };
         // Taken under the lock: the higher generation is the one that entered later.
         let generation = self.generation();
+        let until = table.ends_at(now.plus(self.timing.lease));
         let entry = table
+            .entries
             .entry(serial.clone())
             .or_insert_with(|| Entry::new(now));
         let superseded = (entry.state == PresenceState::Online).then_some(entry.generation);
         entry.generation = generation;
         entry.last_seen = now;
-        entry.until = Some(now.plus(self.timing.lease));
+        entry.until = until;
         let cause = match superseded {
             Some(_) => Cause::TakenOver,
             None => Cause::Registered,
@@ -220,12 +238,14 @@ impl Presence for MemoryPresence {
         now: UnixMillis,
     ) -> Result<Option<Transition>, PresenceError> {
         let mut table = self.table.lock();
+        let until = table.ends_at(now.plus(self.timing.lease));
         let entry = table
+            .entries
             .get_mut(&lease.serial)
             .filter(|e| e.generation == lease.generation)
             .ok_or(PresenceError::Superseded)?;
         entry.last_seen = now;
-        entry.until = Some(now.plus(self.timing.lease));
+        entry.until = until;
         Ok((entry.state != PresenceState::Online)
             .then(|| entry.go(&lease.serial, PresenceState::Online, Cause::Registered, now)))
     }
@@ -237,7 +257,9 @@ impl Presence for MemoryPresence {
         now: UnixMillis,
     ) -> Result<(), PresenceError> {
         let mut table = self.table.lock();
+        let until = table.ends_at(now.plus(self.timing.grace));
         let Some(entry) = table
+            .entries
             .get_mut(&lease.serial)
             .filter(|e| e.generation == lease.generation && e.state == PresenceState::Online)
         else {
@@ -247,7 +269,7 @@ impl Presence for MemoryPresence {
             entry.until = None;
             PresenceState::MediaOnly
         } else {
-            entry.until = Some(now.plus(self.timing.grace));
+            entry.until = until;
             PresenceState::Grace
         };
         entry.go(&lease.serial, to, cause, now);
@@ -261,11 +283,12 @@ impl Presence for MemoryPresence {
         now: UnixMillis,
     ) -> Result<Option<Transition>, PresenceError> {
         let mut table = self.table.lock();
-        let Some((serial, _)) = table.get_key_value(serial) else {
+        let Some((serial, _)) = table.entries.get_key_value(serial) else {
             return Ok(None);
         };
         let serial = serial.clone();
-        let Some(entry) = table.get_mut(&serial) else {
+        let until = table.ends_at(now.plus(self.timing.grace));
+        let Some(entry) = table.entries.get_mut(&serial) else {
             return Ok(None);
         };
         entry.media = flows;
@@ -278,7 +301,7 @@ impl Presence for MemoryPresence {
                 Some(entry.go(&serial, PresenceState::MediaOnly, Cause::MediaStarted, now))
             }
             (PresenceState::MediaOnly, false) => {
-                entry.until = Some(now.plus(self.timing.grace));
+                entry.until = until;
                 Some(entry.go(&serial, PresenceState::Grace, Cause::MediaStopped, now))
             }
             _ => None,
@@ -292,10 +315,10 @@ impl Presence for MemoryPresence {
         now: UnixMillis,
     ) -> Result<(), PresenceError> {
         let mut table = self.table.lock();
-        if table.contains_key(serial) {
+        if table.entries.contains_key(serial) {
             return Ok(());
         }
-        if table.len() >= self.limit {
+        if table.entries.len() >= self.limit {
             return Err(PresenceError::Full { limit: self.limit });
         }
         let serial: Arc<str> = serial.into();
@@ -303,7 +326,7 @@ impl Presence for MemoryPresence {
         match known {
             LastKnown::There { at } => {
                 entry.last_seen = at.unwrap_or_default();
-                entry.until = Some(now.plus(self.timing.lease));
+                entry.until = table.ends_at(now.plus(self.timing.lease));
                 // Not from Offline: that would be news.
                 entry.state = PresenceState::Unknown;
                 entry.go(&serial, PresenceState::Unknown, Cause::CmsStarted, now);
@@ -314,13 +337,14 @@ impl Presence for MemoryPresence {
             }
             LastKnown::Never => {}
         }
-        table.insert(serial, entry);
+        table.entries.insert(serial, entry);
         Ok(())
     }
 
     async fn entry(&self, serial: &str) -> Result<Option<PresenceEntry>, PresenceError> {
         let table = self.table.lock();
         Ok(table
+            .entries
             .get_key_value(serial)
             .map(|(key, e)| e.view(key, self.epoch)))
     }
@@ -334,6 +358,7 @@ impl Presence for MemoryPresence {
         let table = self.table.lock();
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         Ok(table
+            .entries
             .range::<str, _>((from, Bound::Unbounded))
             .filter(|(_, e)| states.is_empty() || states.contains(&e.state))
             .take(limit)
@@ -344,8 +369,16 @@ impl Presence for MemoryPresence {
     async fn sweep(&self, now: UnixMillis) -> Result<Vec<Transition>, PresenceError> {
         let mut table = self.table.lock();
         let mut changed = Vec::new();
-        for (serial, entry) in table.iter_mut() {
-            if entry.until.is_none_or(|until| now < until) {
+        if now < table.earliest {
+            return Ok(changed);
+        }
+        let mut earliest = UnixMillis(u64::MAX);
+        for (serial, entry) in &mut table.entries {
+            if let Some(until) = entry.until.filter(|until| now < *until) {
+                earliest = earliest.min(until);
+                continue;
+            }
+            if entry.until.is_none() {
                 continue;
             }
             let (to, cause) = match entry.state {
@@ -356,6 +389,7 @@ impl Presence for MemoryPresence {
             entry.until = None;
             changed.push(entry.go(serial, to, cause, now));
         }
+        table.earliest = earliest;
         Ok(changed)
     }
 

@@ -26,7 +26,7 @@ pub struct MemoryStore {
     limit: usize,
 }
 
-/// Cloned before a change and put back if it fails in the middle.
+/// Cloned before people are changed, who are few, and put back if that fails in the middle.
 #[derive(Debug, Clone, Default)]
 struct Tables {
     devices: BTreeMap<String, Entry>,
@@ -73,7 +73,38 @@ impl Default for MemoryStore {
     }
 }
 
+/// What changes of devices may touch, as it was before them.
+struct Before {
+    devices: Vec<(String, Option<Entry>)>,
+    groups: Vec<GroupPath>,
+    last_audit: u64,
+}
+
 impl Tables {
+    fn before(&self, changes: &[DeviceChange]) -> Before {
+        let devices = changes.iter().map(|change| {
+            let serial = change.serial();
+            (serial.to_owned(), self.devices.get(serial).cloned())
+        });
+        Before {
+            devices: devices.collect(),
+            groups: self.groups.clone(),
+            last_audit: self.last_audit,
+        }
+    }
+
+    fn put_back(&mut self, before: Before) {
+        for (serial, entry) in before.devices {
+            match entry {
+                Some(entry) => self.devices.insert(serial, entry),
+                None => self.devices.remove(&serial),
+            };
+        }
+        self.groups = before.groups;
+        self.audit.retain(|entry| entry.id <= before.last_audit);
+        self.last_audit = before.last_audit;
+    }
+
     fn note(&mut self, by: &Author, action: &str, subject: &str, detail: String) {
         self.last_audit += 1;
         if self.audit.len() >= MAX_AUDIT {
@@ -318,14 +349,13 @@ impl DeviceStore for MemoryStore {
         by: &Author,
     ) -> Result<Vec<Changed>, StoreError> {
         let mut tables = self.tables.write();
-        // One change cannot stop in the middle; of several, all or none.
-        let before = (changes.len() > 1).then(|| tables.clone());
+        let before = tables.before(&changes);
         let done: Result<Vec<_>, _> = changes
             .into_iter()
             .map(|change| tables.change_device(change, self.limit, by))
             .collect();
-        if let (Err(_), Some(before)) = (&done, before) {
-            *tables = before;
+        if done.is_err() {
+            tables.put_back(before);
         }
         done
     }
