@@ -47,6 +47,9 @@ async fn who_has_no_right_any_more_sees_no_more_and_others_do() {
         viewer.ends().await;
         let took = begun.elapsed();
         assert!(took < SOON, "{:?} took {took:?}", viewer.kind);
+    }
+    // Afterwards: who is refused waits for his answer.
+    for viewer in &all {
         assert!(!viewer.may_come_again().await, "{:?}", viewer.kind);
     }
     platform.viewers("cam", Kind::ALL.len()).await;
