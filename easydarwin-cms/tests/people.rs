@@ -210,6 +210,13 @@ async fn each_sees_and_does_what_his_groups_and_role_allow() {
         let list = b.as_key("all", &path).await.envelope();
         assert_eq!(list.body.text("DeviceCount").unwrap(), count, "{status}");
     }
+    let page = value(&b.as_key("all", "/api/v2/devices?limit=2").await);
+    assert_eq!(page["devices"].as_array().unwrap().len(), 2);
+    let next = page["next"].as_str().unwrap();
+    let path = format!("/api/v2/devices?limit=2&cursor={next}");
+    let page = b.as_key("all", &path).await;
+    assert_eq!(serials(&page), ["s1"]);
+    assert!(value(&page)["next"].is_null());
     let within = b.as_key("north", "/api/v2/devices?group=south").await;
     assert!(serials(&within).is_empty());
     let within = b.as_key("all", "/api/v2/devices?group=north&text=N1").await;

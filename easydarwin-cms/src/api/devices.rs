@@ -1,11 +1,14 @@
 //! Lists of devices, and one device.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use easydarwin_core::protocol::{
     AppType, Envelope, ErrorNum, Fields, MessageType, StreamRef, TerminalType,
 };
-use easydarwin_core::registry::{DeviceQuery, DeviceSort, GroupPath, PresenceEntry, StoreError};
+use easydarwin_core::registry::{
+    DeviceQuery, DeviceSort, GroupPath, PresenceEntry, StoreError, StreamLocation, StreamPath,
+};
 use serde_json::{Value, json};
 
 use super::answer::{Answer, Caller};
@@ -185,6 +188,9 @@ pub(super) fn base_config(state: &State, caller: &Caller) -> Answer {
     Answer::new(envelope)
 }
 
+/// Most devices on a page: a longer one would keep others waiting while it is made.
+const MAX_PAGE: usize = 1000;
+
 /// The devices that a query asks for, as far as the caller sees them.
 fn device_query(caller: &Caller, query: &Query) -> Result<DeviceQuery, StoreError> {
     let text = |name| query.get(name).filter(|v| !v.is_empty()).map(str::to_owned);
@@ -198,6 +204,9 @@ fn device_query(caller: &Caller, query: &Query) -> Result<DeviceQuery, StoreErro
         limit: query.get("limit").and_then(|v| v.parse().ok()).unwrap_or(0),
         ..DeviceQuery::default()
     };
+    if wanted.limit == 0 || wanted.limit > MAX_PAGE {
+        wanted.limit = MAX_PAGE;
+    }
     wanted.sort = match query.get("sort") {
         Some("name") => DeviceSort::Name,
         Some("created") => DeviceSort::Created,
@@ -224,7 +233,13 @@ pub(crate) async fn overview(
 ) -> Result<Value, StoreError> {
     let wanted = device_query(caller, &Query::parse(query))?;
     let known = state.devices.list(&wanted).await?;
-    let live = state.directory.streams().await?;
+    let live: HashMap<StreamPath, StreamLocation> = state
+        .directory
+        .streams()
+        .await?
+        .into_iter()
+        .map(|location| (location.path.clone(), location))
+        .collect();
     let mut devices = Vec::with_capacity(known.items.len());
     for device in known.items {
         let presence = state.presence.entry(&device.serial).await.ok().flatten();
@@ -241,9 +256,8 @@ pub(crate) async fn overview(
             .into_iter()
             .map(|(number, name, online)| {
                 let stream = StreamRef::new(device.serial.as_str(), number);
-                let location = live
-                    .iter()
-                    .find(|l| l.path.as_device() == Some((device.serial.as_str(), number)));
+                let path = StreamPath::device(&device.serial, number).ok();
+                let location = path.and_then(|path| live.get(&path));
                 json!({
                     "channel": number,
                     "name": name,

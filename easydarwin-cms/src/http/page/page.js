@@ -221,9 +221,20 @@ function mark() {
   for (const [other, card] of cards) card.element.classList.toggle("chosen", other === id);
 }
 
+/** All devices; the CMS gives them in pages. */
+async function everything() {
+  const all = await ask("/api/v2/devices");
+  for (let next = all.next; next; ) {
+    const page = await ask(`/api/v2/devices?cursor=${encodeURIComponent(next)}`);
+    all.devices.push(...page.devices);
+    next = page.next;
+  }
+  return all;
+}
+
 async function refresh() {
   try {
-    show(await ask("/api/v2/devices"));
+    show(await everything());
     $("key").hidden = true;
     $("notice").hidden = true;
     mark();
