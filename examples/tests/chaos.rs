@@ -20,7 +20,7 @@ use easydarwin_core::client::{ClientOptions, Player};
 use easydarwin_core::protocol::{
     AppType, ErrorNum, FrameLimits, MessageReader, Register, RegisterAck, TerminalType,
 };
-use easydarwin_core::registry::{DeviceStore as _, Secret};
+use easydarwin_core::registry::{DeviceStore as _, EventFilter, EventKind, EventLog as _, Secret};
 use easydarwin_test_support::api::{easy, eventually};
 use easydarwin_test_support::process::{Process, Workdir, binary, free_port};
 
@@ -143,6 +143,7 @@ fn killed_at_random_moments_nothing_acknowledged_is_lost_and_everybody_plays_aga
     cms.kill();
     parts.check_store();
     parts.has_all(&acknowledged);
+    parts.events_tell(killed);
     eprintln!(
         "{} devices taken in meanwhile, none is missing",
         acknowledged.len()
@@ -285,6 +286,59 @@ impl Parts {
             String::from_utf8_lossy(&checked.stdout),
             String::from_utf8_lossy(&checked.stderr)
         );
+    }
+
+    /// The log tells of each start after a kill, of streams that ended, and at last that both play.
+    fn events_tell(&self, killed: [u32; 4]) {
+        let database = self.data().join("cms.db");
+        let store = SqliteStore::open(&database).expect("the store opens");
+        let events = runtime().block_on(async {
+            let mut cursor = store.bounds().await.expect("it can be read").oldest;
+            let mut events = Vec::new();
+            loop {
+                let page = store.read(cursor, &EventFilter::all(), 1000).await;
+                let page = page.expect("nothing was removed");
+                events.extend(page.events.into_iter().map(|logged| logged.event));
+                if !page.more {
+                    return events;
+                }
+                cursor = page.next;
+            }
+        });
+        let of = |kind: &EventKind| {
+            events
+                .iter()
+                .filter(|e| e.kind == *kind)
+                .collect::<Vec<_>>()
+        };
+        let started = of(&EventKind::CMS_STARTED);
+        let count = u32::try_from(started.len()).expect("a small number");
+        // One that was killed within 50 ms of its start may not have told of it.
+        assert!(
+            (killed[0]..=killed[0] + 1).contains(&count) && count > 0,
+            "{count} starts with {} kills",
+            killed[0]
+        );
+        for (number, event) in started.iter().enumerate() {
+            assert_eq!(event.data["unclean"], number > 0, "start {number}");
+        }
+        assert!(of(&EventKind::CMS_STOPPED).is_empty());
+        assert!(!of(&EventKind::NODE_JOINED).is_empty());
+        let streams = [EventKind::STREAM_STARTED, EventKind::STREAM_ENDED];
+        for (n, serial) in CAMERAS.into_iter().enumerate() {
+            let of_camera: Vec<_> = events
+                .iter()
+                .filter(|e| e.serial.as_deref() == Some(serial) && streams.contains(&e.kind))
+                .map(|e| e.kind.clone())
+                .collect();
+            assert_eq!(of_camera.last(), Some(&streams[0]), "{serial} plays");
+            let ends = of_camera.iter().filter(|kind| **kind == streams[1]).count();
+            assert!(
+                ends > 0 || killed[1] + killed[2 + n] == 0,
+                "{serial}: no end of a stream was told"
+            );
+        }
+        eprintln!("{} events tell of it", events.len());
     }
 
     /// Every device that was acknowledged is there with its secret.
