@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::accounts::{Directory, FirstRun, Logins, follow};
+use crate::accounts::{Directory, FirstRun, Logins, follow, remember_revocations};
 use crate::config::{CmsConfig, LegacyClient, LegacyLevel, Policy, Secrets};
 use crate::conn::{Fingerprints, LongMessages, accept_loop, bind};
 use crate::devices::{
@@ -317,6 +317,7 @@ impl Cms {
         devices::expect_known(&state).await?;
         let audited = state.accounts.audit_end().await?;
         state.people.reload(&*state.accounts, state.now()).await?;
+        remember_revocations(&state, audited).await?;
         state.spawn(follow(state.clone(), audited));
         webhooks::start_all(&state).await?;
         state.spawn(accept_loop(state.clone(), self.listener));

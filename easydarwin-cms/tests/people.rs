@@ -12,9 +12,11 @@ mod common;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use common::{PATIENCE, Reply, TestCms, code};
+use common::{FakeNode, PATIENCE, Reply, TestCms, code};
 use easydarwin_cms::{Cms, CmsConfig, FirstRun, SqliteStore, hash_password};
+use easydarwin_core::protocol::MessageType;
 use easydarwin_core::protocol::login::DeviceKey;
+use easydarwin_core::protocol::node::{Revoke, Revoked};
 use easydarwin_core::registry::{
     Account, AccountChange, AccountStore as _, ApiKey, Author, Credential, DeviceChange,
     DevicePatch, DeviceStore as _, Rights, Secret, UnixMillis,
@@ -412,4 +414,38 @@ async fn a_device_that_loses_its_right_loses_its_connection() {
     cms.stop().await;
     let after = desk.store.credentials("stays").await.unwrap();
     assert!(after[0].last_used.is_some(), "written down at the end");
+}
+
+#[tokio::test]
+async fn a_node_learns_after_a_restart_what_was_taken_back_before_it() {
+    let desk = desk("restart");
+    for serial in ["off", "stays"] {
+        desk.device(serial, "").await;
+    }
+    desk.key("lost", &["viewer"], None).await;
+    desk.key("good", &["viewer"], None).await;
+    // While no CMS runs.
+    let off = DevicePatch {
+        enabled: Some(false),
+        ..DevicePatch::default()
+    };
+    desk.store.patch("off", off, &by()).await.unwrap();
+    desk.change(AccountChange::RevokeKey {
+        id: "lost".into(),
+        at: by().at,
+    })
+    .await;
+    let b = desk.open().await;
+    let mut node = b.cms.connect().await;
+    FakeNode::join_with(&mut node, "n1", b.cms.handle.join_key()).await;
+    let message = node.expect().await.envelope();
+    assert_eq!(message.kind(), Some(MessageType::NodeRevokeReq));
+    let told = Revoke::from_envelope(&message).unwrap();
+    let mut what: Vec<_> = told.revocations.into_iter().map(|r| r.what).collect();
+    what.sort_by_key(|what| format!("{what:?}"));
+    let expected = [
+        Revoked::Device("off".into()),
+        Revoked::Subject("key:lost".into()),
+    ];
+    assert_eq!(what, expected, "and nothing of the others");
 }

@@ -7,7 +7,8 @@ use easydarwin_core::protocol::node::Revoked;
 use easydarwin_core::registry::{AuditEntry, Event, EventKind, StoreError};
 use serde_json::json;
 
-use crate::nodes::revoke;
+use super::directory::who_is;
+use crate::nodes::{remember, revoke};
 use crate::state::State;
 
 /// How often the audit is looked at for what another process has changed.
@@ -15,6 +16,10 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// Entries read at once.
 const BATCH: usize = 1000;
+
+/// How far back in the audit a start looks for what was taken back.
+const LOOKED_BACK: u64 = 5000;
+const LOOKED_BACK_ENTRIES: usize = 5000;
 
 /// Follows the audit from `after` on until the shutdown.
 pub(crate) async fn follow(state: Arc<State>, mut after: u64) {
@@ -46,6 +51,50 @@ async fn catch_up(state: &Arc<State>, mut after: u64) -> Result<u64, StoreError>
         take_effect(state, &entries).await?;
         after = last;
     }
+}
+
+/// What was taken back before this start, or while no CMS ran, as the end of the audit tells it.
+/// Nodes may have missed it, and what this process would have remembered went with the last one.
+pub(crate) async fn remember_revocations(state: &State, audited: u64) -> Result<(), StoreError> {
+    let entries = state
+        .accounts
+        .audit(audited.saturating_sub(LOOKED_BACK), LOOKED_BACK_ENTRIES)
+        .await?;
+    let (accounts, keys) = (
+        state.accounts.accounts().await?,
+        state.accounts.keys().await?,
+    );
+    let mut revoked = Vec::new();
+    for entry in &entries {
+        let (at, subject) = (entry.author.at, &entry.subject);
+        let mut take_back = |what| revoked.push((what, at));
+        match entry.action.as_str() {
+            "device.remove" => take_back(Revoked::Device(subject.clone())),
+            "device.put" => {
+                let known = state.devices.get(subject).await?;
+                if known.is_some_and(|device| !device.enabled) {
+                    take_back(Revoked::Device(subject.clone()));
+                }
+            }
+            "key.revoke" => take_back(Revoked::Subject(format!("key:{subject}"))),
+            // Who was made then had no rights before.
+            "key.put" if keys.iter().any(|k| k.id == *subject && k.created == at) => {}
+            "key.put" => take_back(Revoked::Subject(format!("key:{subject}"))),
+            "account.put"
+                if accounts
+                    .iter()
+                    .any(|a| a.name == *subject && a.created == at) => {}
+            "account.put" | "account.remove" => {
+                take_back(Revoked::Subject(who_is(subject)));
+                for key in keys.iter().filter(|k| k.owner.as_ref() == Some(subject)) {
+                    take_back(Revoked::Subject(format!("key:{}", key.id)));
+                }
+            }
+            _ => {}
+        }
+    }
+    remember(state, revoked);
+    Ok(())
 }
 
 async fn take_effect(state: &Arc<State>, entries: &[AuditEntry]) -> Result<(), StoreError> {

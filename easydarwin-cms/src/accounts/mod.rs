@@ -16,7 +16,7 @@ mod password;
 pub(crate) use directory::ADOPT_UNTIL;
 pub(crate) use directory::Directory;
 pub use first_run::FirstRun;
-pub(crate) use follow::{follow, people_changed};
+pub(crate) use follow::{follow, people_changed, remember_revocations};
 pub(crate) use identity::{Access, Identity};
 pub(crate) use login::{LoginError, Logins};
 pub use name::check_name;

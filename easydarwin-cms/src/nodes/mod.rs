@@ -8,4 +8,4 @@ mod revoke;
 pub(crate) use endpoint::{Asker, Reach, reach};
 pub(crate) use link::{NodeError, NodeLink, NodeLinks};
 pub(crate) use messages::{NodeConn, handle, left, sweep};
-pub(crate) use revoke::revoke;
+pub(crate) use revoke::{remember, revoke};

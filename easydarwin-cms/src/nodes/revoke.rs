@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use easydarwin_core::protocol::ErrorNum;
 use easydarwin_core::protocol::node::{Revocation, Revoke, Revoked};
+use easydarwin_core::registry::UnixMillis;
 
 use super::link::{NodeError, NodeLink};
 use crate::state::State;
@@ -23,12 +24,9 @@ const TRIES: u32 = 5;
 /// is closed. Call it when the store no longer lets them in, so that nobody gets in again.
 pub(crate) fn revoke(state: &Arc<State>, whose: impl IntoIterator<Item = Revoked>) {
     let now = state.now();
-    let kept = KEPT.max(state.config.long_token_ttl.saturating_add(LEEWAY));
-    // Tokens count whole seconds: those of this second are meant, too.
-    let not_before = now.seconds().saturating_add(1);
     let revocations: Vec<_> = whose
         .into_iter()
-        .map(|what| Revocation::new(what, not_before, now.plus(kept).0))
+        .map(|what| revocation(state, what, now))
         .collect();
     if revocations.is_empty() {
         return;
@@ -47,6 +45,27 @@ pub(crate) fn revoke(state: &Arc<State>, whose: impl IntoIterator<Item = Revoked
     for node in state.nodes.all() {
         tell(state, node, &revocations);
     }
+}
+
+/// Remembers what was taken back at these moments, before this CMS was started: nodes that join
+/// are told.
+pub(crate) fn remember(state: &State, whose: impl IntoIterator<Item = (Revoked, UnixMillis)>) {
+    let now = state.now();
+    let revocations = whose
+        .into_iter()
+        .filter(|(_, at)| now.since(*at) < kept(state))
+        .map(|(what, at)| revocation(state, what, at));
+    state.verifier.revocations().revoke(revocations, now);
+}
+
+fn kept(state: &State) -> Duration {
+    KEPT.max(state.config.long_token_ttl.saturating_add(LEEWAY))
+}
+
+fn revocation(state: &State, what: Revoked, at: UnixMillis) -> Revocation {
+    // Tokens count whole seconds: those of this second are meant, too.
+    let not_before = at.seconds().saturating_add(1);
+    Revocation::new(what, not_before, at.plus(kept(state)).0)
 }
 
 /// Tells a node that has just joined what it may have missed.
