@@ -87,10 +87,19 @@ pub(super) fn run(config: Option<&Path>, flags: Settings) -> Result<(), CmsError
     let settings = merged(config, flags)?;
     log_to_stderr(settings.log.as_deref().unwrap_or("info"))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers(settings.workers))
         .enable_all()
         .build()
         .map_err(|e| CmsError::Config(format!("the runtime cannot be started: {e}")))?;
     runtime.block_on(serve(settings))
+}
+
+/// A worker that finds something to do wakes another one, in case there is more: with a message now
+/// and then, as ten thousand idle devices make them, that is a switch of threads for nothing each
+/// time.
+fn workers(wanted: Option<usize>) -> usize {
+    let processors = || std::thread::available_parallelism().map_or(1, usize::from);
+    wanted.unwrap_or_else(|| processors() / 2).max(1)
 }
 
 fn read_file(path: &Path) -> Result<Settings, CmsError> {

@@ -135,6 +135,11 @@ pub struct Settings {
     #[arg(long, value_name = "N", env = "EASYDARWIN_CMS_MAX_STRANGERS")]
     pub max_strangers: Option<u32>,
 
+    /// Threads that answer [default: half of the processors, at least one]; more of them wake each
+    /// other for nothing while there is little to do
+    #[arg(long, value_name = "N", env = "EASYDARWIN_CMS_WORKERS")]
+    pub workers: Option<usize>,
+
     /// What is logged, as in RUST_LOG [default: info]
     #[arg(long, value_name = "FILTER", env = "EASYDARWIN_CMS_LOG")]
     pub log: Option<String>,
@@ -172,6 +177,7 @@ impl Settings {
             first_picture,
             idle,
             keep_alive,
+            workers,
             tls_cert,
             tls_key,
             max_connections,
