@@ -49,10 +49,9 @@ mod state;
 #[cfg(feature = "sqlite")]
 mod store;
 mod streams;
-
-pub use accounts::{FirstRun, PasswordError, check_name, hash_password};
 mod webhooks;
 
+pub use accounts::{FirstRun, PasswordError, check_name, hash_password};
 pub use builder::{Cms, CmsBuilder, CmsHandle};
 pub use config::{CmsConfig, LegacyClient, LegacyLevel, Policy, Secrets};
 pub use error::CmsError;
