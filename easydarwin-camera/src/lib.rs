@@ -6,7 +6,7 @@
 //! - [`source`]: where pictures and sound come from. [`MediaSource`](source::MediaSource) is the
 //!   trait that an encoder's driver implements; with the feature `sources` there are a test
 //!   picture, files and other RTSP cameras.
-//! - [`engine`]: the conversation with the CMS as a state machine without sockets and clocks:
+//! - [`control`]: the conversation with the CMS as a state machine without sockets and clocks:
 //!   bytes, commands and time in, bytes and events out.
 //! - [`Camera`]: both in one future for tokio: connects, logs in, pushes, comes back after faults.
 //!
@@ -26,7 +26,7 @@
 //! ```
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-pub mod engine;
+pub mod control;
 pub mod source;
 
 mod backoff;

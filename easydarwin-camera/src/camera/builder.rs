@@ -7,7 +7,7 @@ use easydarwin_core::protocol::check_serial;
 
 use super::{Camera, CameraCommand, CameraEvent};
 use crate::backoff::random_seed;
-use crate::engine::{Credential, EngineConfig};
+use crate::control::{ControlConfig, Credential};
 use crate::source::MediaSource;
 
 /// The protocol's channel numbers.
@@ -49,7 +49,7 @@ pub enum BuildError {
 #[derive(Debug)]
 pub(super) struct Settings {
     /// `None` without a CMS.
-    pub(super) engine: Option<EngineConfig>,
+    pub(super) engine: Option<ControlConfig>,
     pub(super) cms: Vec<String>,
     pub(super) push_to: Option<String>,
     pub(super) transport: PushTransport,
@@ -177,7 +177,7 @@ impl CameraBuilder {
                 Some(Secret::Token(token)) => Credential::Token(token),
                 None => return Err(BuildError::NoSecret),
             };
-            let mut config = EngineConfig::new(self.serial, credential);
+            let mut config = ControlConfig::new(self.serial, credential);
             if !self.name.is_empty() {
                 config.name = self.name;
             }

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::event::{CameraEvent, Reporter};
 use crate::backoff::Backoff;
-use crate::engine::PushTarget;
+use crate::control::PushTarget;
 use crate::source::{MediaSource, SourceError, blank_unit};
 use crate::url::without_password;
 

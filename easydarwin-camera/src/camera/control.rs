@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::channel::{TakeSnapshot, Wanted};
 use super::event::{CameraCommand, CameraEvent, Reporter};
-use crate::engine::{CameraEngine, CommandId, EngineConfig, EngineEvent};
+use crate::control::{CommandId, ControlConfig, ControlEngine, ControlEvent};
 
 /// For a TCP connection, name resolution included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -34,7 +34,7 @@ pub(super) struct ChannelHandle {
 }
 
 pub(super) struct Control {
-    engine: CameraEngine,
+    engine: ControlEngine,
     cms: Vec<String>,
     commands: Option<mpsc::Sender<CameraCommand>>,
     replies: mpsc::Sender<(CommandId, ErrorNum)>,
@@ -73,14 +73,14 @@ enum Happened {
 
 impl Control {
     pub(super) fn new(
-        config: EngineConfig,
+        config: ControlConfig,
         cms: Vec<String>,
         commands: Option<mpsc::Sender<CameraCommand>>,
         reporter: Reporter,
     ) -> Self {
         let (replies, replied) = mpsc::channel(REPLY_QUEUE);
         Self {
-            engine: CameraEngine::new(config, Instant::now()),
+            engine: ControlEngine::new(config, Instant::now()),
             cms,
             commands,
             replies,
@@ -143,45 +143,45 @@ impl Control {
         }
     }
 
-    fn act(&mut self, event: EngineEvent, channels: &[ChannelHandle]) {
+    fn act(&mut self, event: ControlEvent, channels: &[ChannelHandle]) {
         let find = |number| channels.iter().find(|channel| channel.number == number);
         match event {
-            EngineEvent::Connect { attempt } => self.dial(attempt),
-            EngineEvent::Disconnect(reason) => {
+            ControlEvent::Connect { attempt } => self.dial(attempt),
+            ControlEvent::Disconnect(reason) => {
                 self.link = Link::Down;
                 self.reporter.report(CameraEvent::Disconnected {
                     reason: reason.to_string(),
                 });
             }
-            EngineEvent::Registered { .. } => {
+            ControlEvent::Registered { .. } => {
                 if let Link::Up(connection) = &self.link {
                     let cms = connection.peer;
                     self.reporter.report(CameraEvent::Registered { cms });
                 }
             }
-            EngineEvent::StartPush(target) => {
+            ControlEvent::StartPush(target) => {
                 if let Some(channel) = find(target.channel) {
                     channel.wanted.send_replace(Some(Wanted::asked(target)));
                 }
             }
-            EngineEvent::StopPush { channel } => {
+            ControlEvent::StopPush { channel } => {
                 if let Some(channel) = find(channel) {
                     channel.wanted.send_replace(None);
                 }
             }
-            EngineEvent::TakeSnapshot { channel } => {
+            ControlEvent::TakeSnapshot { channel } => {
                 if let Some(channel) = find(channel) {
                     // Full: the one before was not even taken yet.
                     let _ = channel.requests.try_send(TakeSnapshot);
                 }
             }
-            EngineEvent::SnapshotAnswered { channel, error } if error.is_success() => {
+            ControlEvent::SnapshotAnswered { channel, error } if error.is_success() => {
                 self.reporter.report(CameraEvent::SnapshotSent { channel });
             }
-            EngineEvent::SnapshotAnswered { channel, error } => {
+            ControlEvent::SnapshotAnswered { channel, error } => {
                 tracing::warn!(channel, %error, "the CMS refused a snapshot");
             }
-            EngineEvent::Command { id, command } => {
+            ControlEvent::Command { id, command } => {
                 let command = CameraCommand {
                     command,
                     id,

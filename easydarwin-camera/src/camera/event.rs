@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 use easydarwin_core::protocol::ErrorNum;
 use tokio::sync::mpsc;
 
-use crate::engine::{Command, CommandId};
+use crate::control::{Command, CommandId};
 
 /// What happens to a camera, for logs and embedders.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use easydarwin_core::protocol::login::DeviceKey;
 /// Who the device is and how it talks to the CMS. Durations have the protocol's defaults.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
-pub struct EngineConfig {
+pub struct ControlConfig {
     /// 1 to 64 of `A-Z a-z 0-9 _ -`.
     pub serial: String,
     /// Shown in device lists.
@@ -34,7 +34,7 @@ pub struct EngineConfig {
     pub seed: u64,
 }
 
-impl EngineConfig {
+impl ControlConfig {
     /// A camera with channel 1.
     pub fn new(serial: impl Into<String>, credential: Credential) -> Self {
         let serial = serial.into();

@@ -11,23 +11,23 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// An engine, a clock, and what a CMS would see.
 struct Bench {
-    engine: CameraEngine,
+    engine: ControlEngine,
     now: Instant,
     verifier: Verifier,
 }
 
 impl Bench {
-    fn with(change: impl FnOnce(&mut EngineConfig)) -> Self {
+    fn with(change: impl FnOnce(&mut ControlConfig)) -> Self {
         let credential = Credential::key("secret", SERIAL);
         let Credential::Key(key) = &credential else {
             unreachable!()
         };
         let verifier = key.verifier().clone();
-        let mut config = EngineConfig::new(SERIAL, credential);
+        let mut config = ControlConfig::new(SERIAL, credential);
         change(&mut config);
         let now = Instant::now();
         Self {
-            engine: CameraEngine::new(config, now),
+            engine: ControlEngine::new(config, now),
             now,
             verifier,
         }
@@ -37,7 +37,7 @@ impl Bench {
         Self::with(|_| {})
     }
 
-    fn events(&mut self) -> Vec<EngineEvent> {
+    fn events(&mut self) -> Vec<ControlEvent> {
         std::iter::from_fn(|| self.engine.poll_event()).collect()
     }
 
@@ -64,7 +64,7 @@ impl Bench {
 
     fn connect(&mut self) -> Register {
         self.engine.timeout(self.now);
-        assert!(matches!(self.events()[..], [EngineEvent::Connect { .. }]));
+        assert!(matches!(self.events()[..], [ControlEvent::Connect { .. }]));
         self.engine.connected([7; NONCE_LEN], self.now);
         Register::from_envelope(&self.sent()[0]).unwrap()
     }
@@ -97,7 +97,7 @@ impl Bench {
     fn log_in(&mut self) {
         let ack = self.prove();
         self.receive(&ack.to_envelope("2"));
-        let registered = EngineEvent::Registered {
+        let registered = ControlEvent::Registered {
             proven: true,
             generation: Some(3),
         };
@@ -111,7 +111,7 @@ fn logs_in_with_its_key_and_takes_a_picture() {
     assert_eq!(bench.engine.wall_clock(bench.now), None);
     bench.log_in();
     bench.wait(Duration::ZERO);
-    assert_eq!(bench.events(), [EngineEvent::TakeSnapshot { channel: 1 }]);
+    assert_eq!(bench.events(), [ControlEvent::TakeSnapshot { channel: 1 }]);
     assert!(
         bench
             .engine
@@ -132,7 +132,7 @@ fn logs_in_with_its_key_and_takes_a_picture() {
     assert!(
         bench
             .events()
-            .contains(&EngineEvent::TakeSnapshot { channel: 1 })
+            .contains(&ControlEvent::TakeSnapshot { channel: 1 })
     );
 }
 
@@ -145,7 +145,7 @@ fn refuses_a_cms_that_does_not_know_the_key() {
         bench.receive(&ack.to_envelope("2"));
         assert_eq!(
             bench.events(),
-            [EngineEvent::Disconnect(DisconnectReason::ServerProof)]
+            [ControlEvent::Disconnect(DisconnectReason::ServerProof)]
         );
         assert!(!bench.engine.is_registered());
     }
@@ -157,11 +157,11 @@ fn a_refused_login_is_tried_again_later() {
     bench.connect();
     bench.receive(&RegisterAck::new(SERIAL, ErrorNum::UNAUTHORIZED).to_envelope("1"));
     let reason = DisconnectReason::Refused(ErrorNum::UNAUTHORIZED);
-    assert_eq!(bench.events(), [EngineEvent::Disconnect(reason)]);
+    assert_eq!(bench.events(), [ControlEvent::Disconnect(reason)]);
     let until = bench.engine.poll_timeout().unwrap();
     assert!(until > bench.now);
     bench.wait(until - bench.now);
-    assert_eq!(bench.events(), [EngineEvent::Connect { attempt: 1 }]);
+    assert_eq!(bench.events(), [ControlEvent::Connect { attempt: 1 }]);
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn an_open_cms_gives_no_proof() {
     let mut bench = Bench::new();
     bench.connect();
     bench.receive(&RegisterAck::new(SERIAL, ErrorNum::OK).to_envelope("1"));
-    let registered = EngineEvent::Registered {
+    let registered = ControlEvent::Registered {
         proven: false,
         generation: None,
     };
@@ -200,7 +200,7 @@ fn keeps_alive_and_gives_up_after_silence() {
         bench.engine.timeout(bench.now);
         keep_alives += bench.sent().len();
         let events = bench.events();
-        if let Some(EngineEvent::Disconnect(reason)) = events.last() {
+        if let Some(ControlEvent::Disconnect(reason)) = events.last() {
             break reason.clone();
         }
         // The CMS answers the first and then falls silent.
@@ -223,7 +223,7 @@ fn keep_alives_carry_no_secret_and_their_refusal_ends_the_lease() {
     assert!(register.token.is_none() && register.proof.is_none() && register.auth.is_none());
     bench.receive(&RegisterAck::new(SERIAL, ErrorNum::CONFLICT).to_envelope("3"));
     let reason = DisconnectReason::LeaseLost(ErrorNum::CONFLICT);
-    assert!(bench.events().contains(&EngineEvent::Disconnect(reason)));
+    assert!(bench.events().contains(&ControlEvent::Disconnect(reason)));
 }
 
 #[test]
@@ -233,7 +233,7 @@ fn a_cms_that_accepts_and_says_nothing_is_left() {
     bench.wait(20 * SECOND);
     assert_eq!(
         bench.events(),
-        [EngineEvent::Disconnect(DisconnectReason::LoginTimeout)]
+        [ControlEvent::Disconnect(DisconnectReason::LoginTimeout)]
     );
 }
 
@@ -266,7 +266,7 @@ fn pushes_and_stops_when_told() {
         (ack.route.from.as_str(), ack.route.to.as_str()),
         ("device", "client")
     );
-    let [EngineEvent::StartPush(target)] = &bench.events()[..] else {
+    let [ControlEvent::StartPush(target)] = &bench.events()[..] else {
         panic!()
     };
     assert_eq!(target.url, format!("rtsp://192.0.2.5:10554/{SERIAL}/2"));
@@ -278,7 +278,7 @@ fn pushes_and_stops_when_told() {
         StopAck::from_envelope(&bench.sent()[0]).unwrap().error,
         ErrorNum::OK
     );
-    assert_eq!(bench.events(), [EngineEvent::StopPush { channel: 2 }]);
+    assert_eq!(bench.events(), [ControlEvent::StopPush { channel: 2 }]);
 }
 
 #[test]
@@ -336,11 +336,11 @@ fn commands_are_answered_once_or_time_out() {
     bench.receive(&ptz().to_envelope(7));
     let events = bench.events();
     let [
-        EngineEvent::Command {
+        ControlEvent::Command {
             id,
             command: Command::Ptz(request),
         },
-        EngineEvent::Command { id: late, .. },
+        ControlEvent::Command { id: late, .. },
     ] = &events[..]
     else {
         panic!("{events:?}");
@@ -375,7 +375,7 @@ fn a_cms_that_never_reads_costs_no_memory() {
         bench.engine.received(&message, bench.now);
         bench
             .events()
-            .contains(&EngineEvent::Disconnect(DisconnectReason::OutputFull))
+            .contains(&ControlEvent::Disconnect(DisconnectReason::OutputFull))
     });
     assert!(left);
     assert!(bench.engine.take_output().is_none());

@@ -5,9 +5,9 @@ use easydarwin_core::protocol::{ErrorNum, PresetRequest, PtzRequest, TalkbackReq
 /// What the engine wants the shell to do, or to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum EngineEvent {
-    /// Connect to the CMS, then call [`connected`](super::CameraEngine::connected) or
-    /// [`disconnected`](super::CameraEngine::disconnected).
+pub enum ControlEvent {
+    /// Connect to the CMS, then call [`connected`](super::ControlEngine::connected) or
+    /// [`disconnected`](super::ControlEngine::disconnected).
     Connect {
         /// Tries since the last success, for choosing among several addresses.
         attempt: u32,
@@ -29,7 +29,7 @@ pub enum EngineEvent {
         /// Channel, from 1.
         channel: u32,
     },
-    /// Take a picture and give it to [`snapshot`](super::CameraEngine::snapshot).
+    /// Take a picture and give it to [`snapshot`](super::ControlEngine::snapshot).
     TakeSnapshot {
         /// Channel, from 1.
         channel: u32,
@@ -41,7 +41,7 @@ pub enum EngineEvent {
         /// 200 when it was taken.
         error: ErrorNum,
     },
-    /// Do something and answer with [`reply`](super::CameraEngine::reply).
+    /// Do something and answer with [`reply`](super::ControlEngine::reply).
     Command {
         /// For the answer.
         id: CommandId,

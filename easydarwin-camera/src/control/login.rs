@@ -7,7 +7,7 @@ use easydarwin_core::protocol::{
     AppType, ChannelInfo, Envelope, ErrorNum, Ext, Extension, Register, RegisterAck,
 };
 
-use super::{CameraEngine, Credential, DisconnectReason, EngineConfig, Phase};
+use super::{ControlConfig, ControlEngine, Credential, DisconnectReason, Phase};
 
 /// What this engine can do beyond the old protocol.
 const EXTENSIONS: [Extension; 2] = [Extension::Auth, Extension::Token];
@@ -33,7 +33,7 @@ pub(super) struct Accepted {
 }
 
 impl Exchange {
-    pub(super) fn begin(config: &EngineConfig, random: [u8; NONCE_LEN]) -> (Self, Register) {
+    pub(super) fn begin(config: &ControlConfig, random: [u8; NONCE_LEN]) -> (Self, Register) {
         let mut register = keep_alive(config);
         if let Credential::Token(_) = &config.credential {
             return (Self::Token, register);
@@ -47,7 +47,7 @@ impl Exchange {
 
 /// A register as it is sent each half minute: with the token of the old manner, or with no
 /// secret at all, because the connection holds the lease.
-pub(super) fn keep_alive(config: &EngineConfig) -> Register {
+pub(super) fn keep_alive(config: &ControlConfig) -> Register {
     let recorder = config.channels.len() > 1;
     let kind = if recorder {
         AppType::EasyNvr
@@ -72,7 +72,7 @@ pub(super) fn keep_alive(config: &EngineConfig) -> Register {
     register
 }
 
-impl CameraEngine {
+impl ControlEngine {
     pub(super) fn register_ack(&mut self, message: &Envelope, now: Instant) {
         let Ok(ack) = RegisterAck::from_envelope(message) else {
             return;
@@ -103,7 +103,7 @@ enum Answer {
     Prove(Exchange, Box<Register>),
 }
 
-fn answer(config: &EngineConfig, exchange: &Exchange, ack: &RegisterAck) -> Answer {
+fn answer(config: &ControlConfig, exchange: &Exchange, ack: &RegisterAck) -> Answer {
     let accepted = |proven| {
         Answer::Accepted(Accepted {
             proven,

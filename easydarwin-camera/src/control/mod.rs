@@ -1,9 +1,9 @@
 //! The conversation with the CMS without sockets and clocks.
 //!
 //! The shell gives bytes and time in and takes bytes and events out. After every call that takes
-//! `now` it drains [`poll_event`](CameraEngine::poll_event) and
-//! [`take_output`](CameraEngine::take_output), then waits for the socket or for
-//! [`poll_timeout`](CameraEngine::poll_timeout), whichever is first.
+//! `now` it drains [`poll_event`](ControlEngine::poll_event) and
+//! [`take_output`](ControlEngine::take_output), then waits for the socket or for
+//! [`poll_timeout`](ControlEngine::poll_timeout), whichever is first.
 //!
 //! Pushes outlive the connection: a CMS that is restarted finds the streams still running.
 
@@ -12,8 +12,8 @@ mod control;
 mod event;
 mod login;
 
-pub use config::{Credential, EngineConfig};
-pub use event::{Command, CommandId, DisconnectReason, EngineEvent, PushTarget};
+pub use config::{ControlConfig, Credential};
+pub use event::{Command, CommandId, ControlEvent, DisconnectReason, PushTarget};
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -47,14 +47,14 @@ const USER_AGENT: &str = concat!("EasyDarwinCamera/", env!("CARGO_PKG_VERSION"))
 
 /// The device's end of the control connection.
 #[derive(Debug)]
-pub struct CameraEngine {
-    config: EngineConfig,
+pub struct ControlEngine {
+    config: ControlConfig,
     phase: Phase,
     backoff: Backoff,
     reader: MessageReader,
     output: VecDeque<Bytes>,
     output_len: usize,
-    events: VecDeque<EngineEvent>,
+    events: VecDeque<ControlEvent>,
     cseq: u32,
     /// When the last byte came.
     heard: Instant,
@@ -84,9 +84,9 @@ enum Phase {
     },
 }
 
-impl CameraEngine {
+impl ControlEngine {
     /// An engine that wants to connect at once.
-    pub fn new(config: EngineConfig, now: Instant) -> Self {
+    pub fn new(config: ControlConfig, now: Instant) -> Self {
         Self {
             backoff: Backoff::new(config.seed),
             config,
@@ -167,7 +167,7 @@ impl CameraEngine {
         match self.phase {
             Phase::Offline { until } if now >= until => {
                 self.phase = Phase::Dialing;
-                self.events.push_back(EngineEvent::Connect {
+                self.events.push_back(ControlEvent::Connect {
                     attempt: self.backoff.attempts(),
                 });
             }
@@ -194,7 +194,7 @@ impl CameraEngine {
         {
             self.next_snapshots = Some(now + self.config.snapshot_interval);
             let channels = self.config.channels.iter();
-            let wanted = channels.map(|&channel| EngineEvent::TakeSnapshot { channel });
+            let wanted = channels.map(|&channel| ControlEvent::TakeSnapshot { channel });
             self.events.extend(wanted);
         }
     }
@@ -216,7 +216,7 @@ impl CameraEngine {
     }
 
     /// The next thing to do or to know.
-    pub fn poll_event(&mut self) -> Option<EngineEvent> {
+    pub fn poll_event(&mut self) -> Option<ControlEvent> {
         self.events.pop_front()
     }
 
@@ -261,7 +261,7 @@ impl CameraEngine {
             Some(MessageType::RegisterAck) => self.register_ack(message, now),
             Some(MessageType::PostSnapAck) => {
                 if let Ok(ack) = SnapshotAck::from_envelope(message) {
-                    self.events.push_back(EngineEvent::SnapshotAnswered {
+                    self.events.push_back(ControlEvent::SnapshotAnswered {
                         channel: ack.channel,
                         error: ack.error,
                     });
@@ -295,7 +295,7 @@ impl CameraEngine {
         };
         // A CMS that was restarted has no pictures, so each login begins with one.
         self.next_snapshots = Some(now);
-        self.events.push_back(EngineEvent::Registered {
+        self.events.push_back(ControlEvent::Registered {
             proven: accepted.proven,
             generation: accepted.generation,
         });
@@ -303,7 +303,7 @@ impl CameraEngine {
 
     fn give_up(&mut self, reason: DisconnectReason, now: Instant) {
         self.disconnected(now);
-        self.events.push_back(EngineEvent::Disconnect(reason));
+        self.events.push_back(ControlEvent::Disconnect(reason));
     }
 
     fn send(&mut self, message: &Envelope) {

@@ -7,7 +7,7 @@ use easydarwin_core::protocol::{
     PushRequest, StopAck, StopRequest, TalkbackRequest,
 };
 
-use super::{CameraEngine, Command, CommandId, EngineEvent, PushTarget};
+use super::{Command, CommandId, ControlEngine, ControlEvent, PushTarget};
 
 /// Commands that may wait for the embedder at once.
 const MAX_PENDING: usize = 64;
@@ -21,7 +21,7 @@ pub(super) struct Pending {
     cseq: String,
 }
 
-impl CameraEngine {
+impl ControlEngine {
     /// Answers a command. False when that was done before, or its time or connection is over.
     pub fn reply(&mut self, id: CommandId, result: ErrorNum) -> bool {
         let Some(pending) = self.pending.remove(&id) else {
@@ -76,7 +76,7 @@ impl CameraEngine {
         };
         self.send(&PushAck::answer(&request, result).to_envelope(&message.cseq()));
         if result == ErrorNum::OK {
-            self.events.push_back(EngineEvent::StartPush(PushTarget {
+            self.events.push_back(ControlEvent::StartPush(PushTarget {
                 channel: request.channel,
                 url: request.url(),
                 token: request.stream_id,
@@ -96,7 +96,7 @@ impl CameraEngine {
         let result = self.check_target(&request.serial, request.channel);
         self.send(&StopAck::answer(&request, result).to_envelope(&message.cseq()));
         if result == ErrorNum::OK {
-            self.events.push_back(EngineEvent::StopPush {
+            self.events.push_back(ControlEvent::StopPush {
                 channel: request.channel,
             });
         }
@@ -128,7 +128,7 @@ impl CameraEngine {
         let id = CommandId(self.next_command);
         self.next_command += 1;
         self.pending.insert(id, pending);
-        self.events.push_back(EngineEvent::Command { id, command });
+        self.events.push_back(ControlEvent::Command { id, command });
     }
 
     fn finish(&mut self, pending: Pending, result: ErrorNum) {
