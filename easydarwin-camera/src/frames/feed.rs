@@ -1,0 +1,390 @@
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use easydarwin_core::media::Track;
+
+use super::QueueConfig;
+use super::bell::Wake;
+use super::count::{DropCause, StreamCounts};
+use super::data::Data;
+use super::ring::{Consumer, Meta};
+use super::sender::{Channel, JUMP, KEY, LENGTHS, Mode, Stream};
+use super::sync::Ordering;
+use super::wake::Alarm;
+
+/// A ring that is fuller than this keeps nothing of the past while a push goes on.
+const CROWDED_PERCENT: u64 = 75;
+
+/// The end of a [`queue`](super::queue) that a camera sends from.
+#[derive(Debug)]
+pub struct FrameFeed {
+    tracks: Vec<Track>,
+    pub(super) streams: Vec<StreamFeed>,
+    channel: Arc<Channel>,
+    alarm: Alarm,
+    pub(super) epoch: Instant,
+    max_latency: Duration,
+    pre_roll: Duration,
+    /// How late frames may be until the past that a push begins with is sent.
+    allowed: Duration,
+    live: bool,
+    scratch: Vec<u8>,
+}
+
+/// One stream's part of the feed.
+#[derive(Debug)]
+pub(super) struct StreamFeed {
+    pub(super) consumer: Consumer,
+    shared: Arc<Stream>,
+    /// The next frame to send; behind it the past.
+    read: u64,
+    /// What became of the frames before was counted.
+    pub(super) counted: u64,
+    /// Frames before the next key frame cannot be decoded.
+    wait_key: bool,
+    /// The encoder should be asked for a key frame.
+    key_wanted: bool,
+}
+
+/// The next frame to send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Next {
+    /// Index of its track.
+    pub(crate) track: usize,
+    /// Presentation time in microseconds.
+    pub(crate) pts_us: i64,
+    /// When it was pushed.
+    pub(crate) pushed: Instant,
+    /// Bytes in the ring.
+    pub(crate) len: usize,
+    /// Decoding can begin here.
+    pub(crate) key: bool,
+    /// Media time does not go on from the frame before.
+    pub(crate) jump: bool,
+}
+
+impl StreamFeed {
+    pub(super) fn new(consumer: Consumer, shared: Arc<Stream>) -> Self {
+        Self {
+            consumer,
+            wait_key: shared.video,
+            shared,
+            read: 0,
+            counted: 0,
+            key_wanted: false,
+        }
+    }
+
+    /// Frames up to `until` are left out.
+    fn skip_to(&mut self, until: u64, cause: DropCause) {
+        let frames = until.saturating_sub(self.read.max(self.counted));
+        self.shared.counters.dropped(cause, frames);
+        self.read = until;
+        self.counted = self.counted.max(until);
+    }
+
+    fn has_frames(&self) -> bool {
+        self.read < self.consumer.head()
+    }
+
+    /// Leaves out what cannot be decoded for want of a key frame.
+    fn skip_undecodable(&mut self, head: u64) {
+        while self.wait_key && self.read < head {
+            if self.consumer.meta(self.read).flags & KEY == 0 {
+                self.skip_to(self.read + 1, DropCause::WaitKey);
+            } else {
+                self.wait_key = false;
+            }
+        }
+    }
+
+    /// Leaves out what is too late: everything before the newest key frame that is not, or all,
+    /// and then what follows up to a key frame.
+    fn skip_late(&mut self, head: u64, oldest_us: u64) {
+        let late = |meta: Meta| meta.pushed_us < oldest_us;
+        if self.read >= head || !late(self.consumer.meta(self.read)) {
+            return;
+        }
+        let in_time = |at: &u64| {
+            let meta = self.consumer.meta(*at);
+            meta.flags & KEY != 0 && !late(meta)
+        };
+        // Any audio frame will do, of video the newest key frame: the least delay for what is lost anyway.
+        let found = if self.shared.video {
+            (self.read..head).rev().find(in_time)
+        } else {
+            (self.read..head).find(in_time)
+        };
+        self.skip_to(found.unwrap_or(head), DropCause::Late);
+        if found.is_none() && self.shared.video {
+            self.wait_key = true;
+            self.key_wanted = true;
+            self.shared.broken.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Gives back what nobody needs: everything without `since_us`. Returns when the first frame
+    /// that is kept was pushed.
+    fn keep(&mut self, since_us: Option<u64>, cause: DropCause) -> Option<u64> {
+        let head = self.consumer.head();
+        let from = since_us.map_or(head, |since_us| self.past(head, since_us));
+        self.skip_to(from, cause);
+        self.consumer.release_to(from);
+        (from < head).then(|| self.consumer.meta(from).pushed_us)
+    }
+
+    /// Where the past begins that is worth keeping of the frames before `until`: the newest key
+    /// frame pushed before `since_us`, or the oldest one after it.
+    fn past(&self, until: u64, since_us: u64) -> u64 {
+        let mut kept = None;
+        for at in self.consumer.tail()..until {
+            let meta = self.consumer.meta(at);
+            let old = meta.pushed_us <= since_us;
+            if meta.flags & KEY != 0 && (old || kept.is_none()) {
+                kept = Some(at);
+            }
+            if !old && kept.is_some() {
+                break;
+            }
+        }
+        kept.unwrap_or(until)
+    }
+}
+
+impl FrameFeed {
+    pub(super) fn new(
+        tracks: Vec<Track>,
+        streams: Vec<StreamFeed>,
+        channel: Arc<Channel>,
+        epoch: Instant,
+        config: &QueueConfig,
+    ) -> Self {
+        let feed = Self {
+            tracks,
+            streams,
+            channel,
+            alarm: Alarm::new(),
+            epoch,
+            max_latency: config.max_latency,
+            pre_roll: config.pre_roll,
+            allowed: config.max_latency,
+            live: false,
+            scratch: Vec::new(),
+        };
+        feed.set_resting_mode(false);
+        feed
+    }
+
+    /// What the streams carry.
+    pub fn tracks(&self) -> &[Track] {
+        &self.tracks
+    }
+
+    /// What became of the frames of a track.
+    pub fn counts(&self, track: usize) -> Option<StreamCounts> {
+        Some(self.streams.get(track)?.shared.counters.read())
+    }
+
+    /// The most that a frame may wait.
+    pub(crate) fn max_latency(&self) -> Duration {
+        self.max_latency
+    }
+
+    /// Frames are taken for a push that is about to begin, or goes on. The first one of a video stream
+    /// is a key frame, from the past if some is kept.
+    pub(crate) fn open(&mut self, now: Instant) {
+        if self.live {
+            return;
+        }
+        self.live = true;
+        self.keep_past(now, DropCause::NotWanted);
+        let kept = self.streams.iter().filter(|stream| stream.has_frames());
+        let oldest = kept.map(|stream| stream.consumer.meta(stream.read).pushed_us);
+        let now_us = self.micros(now);
+        let past = now_us.saturating_sub(oldest.min().unwrap_or(now_us));
+        self.allowed = self.max_latency + Duration::from_micros(past);
+        for stream in &mut self.streams {
+            stream.wait_key = stream.shared.video;
+        }
+        self.channel.set_mode(Mode::Open);
+    }
+
+    /// The push has ended. `wanted` when it is to go on as soon as the media server is reached.
+    pub(crate) fn rest(&mut self, wanted: bool, now: Instant) {
+        if !self.live {
+            self.set_resting_mode(wanted);
+            return;
+        }
+        self.live = false;
+        self.set_resting_mode(wanted);
+        self.keep_past(now, DropCause::PushEnded);
+    }
+
+    /// The next frame to send, if there is one; drops what is too late.
+    pub(crate) fn next(&mut self, now: Instant) -> Option<Next> {
+        let now_us = self.micros(now);
+        let oldest_us = now_us.saturating_sub(as_micros(self.allowed));
+        let mut first: Option<(usize, Meta)> = None;
+        for (track, stream) in self.streams.iter_mut().enumerate() {
+            let head = stream.consumer.head();
+            let before = stream.read;
+            stream.skip_late(head, oldest_us);
+            stream.skip_undecodable(head);
+            if stream.read != before {
+                stream.consumer.release_to(stream.read);
+            }
+            if stream.read >= head {
+                continue;
+            }
+            let meta = stream.consumer.meta(stream.read);
+            let earlier = first.is_none_or(|(other, best)| {
+                // Of two of the same moment the audio frame, which is small.
+                let audio = !stream.shared.video && self.tracks.get(other).is_some();
+                meta.pushed_us < best.pushed_us || (meta.pushed_us == best.pushed_us && audio)
+            });
+            if earlier {
+                first = Some((track, meta));
+            }
+        }
+        let (track, meta) = first?;
+        let age = now_us.saturating_sub(meta.pushed_us);
+        if age < as_micros(self.max_latency) {
+            self.allowed = self.max_latency;
+        }
+        Some(Next {
+            track,
+            pts_us: meta.pts_us,
+            pushed: self.epoch + Duration::from_micros(meta.pushed_us),
+            len: usize::try_from(meta.len).unwrap_or(usize::MAX),
+            key: meta.flags & KEY != 0,
+            jump: meta.flags & JUMP != 0,
+        })
+    }
+
+    /// The bytes of the frame that [`next`](Self::next) told of.
+    pub(crate) fn read(&mut self, track: usize) -> Data<'_> {
+        let Some(stream) = self.streams.get(track) else {
+            return Data::new(&[], false);
+        };
+        let lengths = stream.consumer.meta(stream.read).flags & LENGTHS != 0;
+        let bytes = stream.consumer.read(stream.read, &mut self.scratch);
+        Data::new(bytes, lengths)
+    }
+
+    /// That frame was handed to the network (`None`), or cannot be.
+    pub(crate) fn done(&mut self, track: usize, dropped: Option<DropCause>, now: Instant) {
+        let since_us = self.micros(now).saturating_sub(as_micros(self.pre_roll));
+        let kept = !self.pre_roll.is_zero();
+        let Some(stream) = self.streams.get_mut(track) else {
+            return;
+        };
+        if stream.read >= stream.counted {
+            match dropped {
+                None => stream.shared.counters.sent(),
+                Some(cause) => stream.shared.counters.dropped(cause, 1),
+            }
+            stream.counted = stream.read + 1;
+        }
+        stream.read += 1;
+        let crowded = stream.consumer.used_percent() > CROWDED_PERCENT;
+        let from = if kept && !crowded {
+            stream.past(stream.read, since_us)
+        } else {
+            stream.read
+        };
+        stream.consumer.release_to(from);
+    }
+
+    /// Takes frames in while nobody sends them, and gives back the memory of what is too old.
+    /// Call when the alarm rings and nothing is sent.
+    pub(crate) fn keep(&mut self, now: Instant) {
+        if !self.live {
+            self.keep_past(now, DropCause::NotWanted);
+        }
+    }
+
+    /// Whether the encoder of a track should make a key frame: a later frame needs one that was
+    /// dropped. Tells it once.
+    pub(crate) fn take_key_wanted(&mut self, track: usize) -> bool {
+        let stream = self.streams.get_mut(track);
+        stream.is_some_and(|stream| std::mem::take(&mut stream.key_wanted))
+    }
+
+    /// How long the oldest frame has waited, and the bytes that wait.
+    pub(crate) fn backlog(&self, now: Instant) -> (Duration, usize) {
+        let mut oldest_us = None;
+        let mut bytes = 0_usize;
+        for stream in &self.streams {
+            for at in stream.read..stream.consumer.head() {
+                let meta = stream.consumer.meta(at);
+                let oldest = oldest_us.get_or_insert(meta.pushed_us);
+                *oldest = meta.pushed_us.min(*oldest);
+                bytes = bytes.saturating_add(usize::try_from(meta.len).unwrap_or(usize::MAX));
+            }
+        }
+        let age = oldest_us.map_or(0, |oldest| self.micros(now).saturating_sub(oldest));
+        (Duration::from_micros(age), bytes)
+    }
+
+    /// Ready when frames came since the last time, or may have come. While nothing is sent, only
+    /// what is urgent counts.
+    pub(crate) fn poll_frames(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let wake = if self.live {
+            Wake::Always
+        } else {
+            Wake::Urgent
+        };
+        // A broken alarm would be a broken runtime; frames are seen at the next timer then.
+        let rung = self.alarm.poll(&self.channel.waker, cx).is_ready();
+        self.channel.bell.sleep(wake);
+        if rung || (self.live && self.has_frames()) {
+            self.channel.bell.awake();
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    }
+
+    fn has_frames(&self) -> bool {
+        self.streams.iter().any(StreamFeed::has_frames)
+    }
+
+    fn set_resting_mode(&self, wanted: bool) {
+        self.channel.set_mode(if !self.pre_roll.is_zero() {
+            Mode::Open
+        } else if wanted {
+            Mode::Offline
+        } else {
+            Mode::Idle
+        });
+    }
+
+    /// Keeps what a push would begin with, and gives back what is older.
+    fn keep_past(&mut self, now: Instant, cause: DropCause) {
+        let since_us = self.micros(now).saturating_sub(as_micros(self.pre_roll));
+        let since_us = (!self.pre_roll.is_zero()).then_some(since_us);
+        let mut first_us = None;
+        for stream in self.streams.iter_mut().filter(|s| s.shared.video) {
+            let kept_us = stream.keep(since_us, cause);
+            first_us = kept_us.into_iter().chain(first_us).min();
+        }
+        for stream in self.streams.iter_mut().filter(|s| !s.shared.video) {
+            // Sound from where the picture begins.
+            stream.keep(first_us.or(since_us), cause);
+        }
+    }
+
+    fn micros(&self, now: Instant) -> u64 {
+        as_micros(now.saturating_duration_since(self.epoch))
+    }
+}
+
+impl Drop for FrameFeed {
+    fn drop(&mut self) {
+        self.channel.set_mode(Mode::Closed);
+    }
+}
+
+fn as_micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
