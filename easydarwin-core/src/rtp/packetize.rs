@@ -131,35 +131,45 @@ impl Packetizer {
         rtp_time: u32,
         run: &mut PacketRun,
     ) -> Result<(), PacketizeError> {
-        self.check(unit)?;
-        let last = unit.data.len().saturating_sub(1);
-        match &self.format {
-            Format::H264 => {
-                for (index, nal) in unit.data.iter().enumerate() {
-                    self.push_h264(nal, rtp_time, index == last, run);
-                }
-            }
-            Format::H265 => {
-                for (index, nal) in unit.data.iter().enumerate() {
-                    self.push_h265(nal, rtp_time, index == last, run);
-                }
-            }
-            Format::Aac {
-                params,
-                frame_ticks,
-            } => {
-                let (params, frame_ticks) = (params.clone(), *frame_ticks);
-                let mut time = rtp_time;
-                for frame in &unit.data {
-                    self.push_aac(frame, &params, time, run);
+        self.packetize_parts(unit.data.iter().map(|part| &**part), rtp_time, run)
+    }
+
+    /// [`packetize`](Self::packetize) for who holds the parts of an access unit, its NAL units or
+    /// frames, in memory of his own. They are gone through twice.
+    ///
+    /// # Errors
+    /// When they cannot be expressed in the payload format; nothing is appended then.
+    pub fn packetize_parts<'a>(
+        &mut self,
+        parts: impl Iterator<Item = &'a [u8]> + Clone,
+        rtp_time: u32,
+        run: &mut PacketRun,
+    ) -> Result<(), PacketizeError> {
+        self.check(parts.clone())?;
+        let mut time = rtp_time;
+        let mut parts = parts.peekable();
+        while let Some(part) = parts.next() {
+            let last = parts.peek().is_none();
+            match &self.format {
+                Format::H264 => self.push_h264(part, time, last, run),
+                Format::H265 => self.push_h265(part, time, last, run),
+                Format::Aac {
+                    params,
+                    frame_ticks,
+                } => {
+                    let (section, used) = au::section(part.len(), params);
+                    let frame_ticks = *frame_ticks;
+                    let section = section.get(..used).unwrap_or_default();
+                    self.push_aac(part, section, time, run);
                     time = time.wrapping_add(frame_ticks);
                 }
-            }
-            Format::G711 { channels } => self.push_samples(unit, *channels, rtp_time, run),
-            Format::Opaque { marker } => {
-                let marker = *marker;
-                for (index, payload) in unit.data.iter().enumerate() {
-                    self.push(rtp_time, marker && index == last, [payload, &[]], run);
+                Format::G711 { channels } => {
+                    let channels = *channels;
+                    time = self.push_samples(part, channels, time, run);
+                }
+                Format::Opaque { marker } => {
+                    let marker = *marker && last;
+                    self.push(time, marker, [part, &[]], run);
                 }
             }
         }
@@ -177,15 +187,15 @@ impl Packetizer {
     }
 
     /// Everything that could fail, before anything is appended.
-    fn check(&self, unit: &AccessUnit) -> Result<(), PacketizeError> {
-        for part in &unit.data {
+    fn check<'a>(&self, parts: impl Iterator<Item = &'a [u8]>) -> Result<(), PacketizeError> {
+        for part in parts {
             match &self.format {
                 Format::H264 => match part.first().map(|first| first & 0x1f) {
                     None => return Err(PacketizeError::ShortNal(0)),
                     Some(kind @ (0 | 24..)) => return Err(PacketizeError::ReservedNal(kind)),
                     Some(_) => {}
                 },
-                Format::H265 => match **part {
+                Format::H265 => match *part {
                     [first, _, ..] if first >> 1 & 0x3f >= 48 => {
                         return Err(PacketizeError::ReservedNal(first >> 1 & 0x3f));
                     }
@@ -255,26 +265,23 @@ impl Packetizer {
     }
 
     /// One frame in one packet, or a fragment of one (RFC 3640, 3.2.3).
-    fn push_aac(&mut self, frame: &[u8], params: &AacParams, time: u32, run: &mut PacketRun) {
-        let (section, used) = au::section(frame.len(), params);
-        let section = section.get(..used).unwrap_or_default();
+    fn push_aac(&mut self, frame: &[u8], section: &[u8], time: u32, run: &mut PacketRun) {
         for (fragment, flags) in fragments(frame, self.max_payload - section.len()) {
             self.push(time, flags & FU_END != 0, [section, fragment], run);
         }
     }
 
-    /// Samples can be cut anywhere.
-    fn push_samples(&mut self, unit: &AccessUnit, channels: u16, time: u32, run: &mut PacketRun) {
+    /// Samples can be cut anywhere. Returns the time after them.
+    fn push_samples(&mut self, part: &[u8], channels: u16, time: u32, run: &mut PacketRun) -> u32 {
         let width = usize::from(channels);
         let most = (self.max_payload / width).max(1) * width;
         let mut time = time;
-        for part in &unit.data {
-            for samples in part.chunks(most) {
-                self.push(time, false, [samples, &[]], run);
-                let count = u32::try_from(samples.len() / width).unwrap_or(0);
-                time = time.wrapping_add(count);
-            }
+        for samples in part.chunks(most) {
+            self.push(time, false, [samples, &[]], run);
+            let count = u32::try_from(samples.len() / width).unwrap_or(0);
+            time = time.wrapping_add(count);
         }
+        time
     }
 
     fn push(&mut self, time: u32, marker: bool, parts: [&[u8]; 2], run: &mut PacketRun) {
