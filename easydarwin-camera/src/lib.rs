@@ -27,6 +27,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod control;
+pub mod feedback;
 pub mod frames;
 pub mod source;
 

@@ -1,0 +1,185 @@
+use std::time::{Duration, Instant};
+
+use super::Uplink;
+
+/// Least distance of two slots; their number times this is how far back the meter sees.
+const SLOT: Duration = Duration::from_millis(50);
+const SLOTS: usize = 32;
+/// What the uplink carries is believed after so long a time in which it had to.
+const PROOF: Duration = Duration::from_millis(300);
+/// And it is measured over the last such time.
+const WINDOW: Duration = Duration::from_secs(1);
+/// How long the shortest round trip counts, at least; twice that at most. A route changes.
+const BASE_AGE: Duration = Duration::from_secs(30);
+/// Below this a rate is a stall, and the delay it would mean says nothing, in bits a second.
+const LEAST_RATE: u64 = 8_000;
+/// Longest delay that is told.
+const MOST_DELAY: Duration = Duration::from_secs(60);
+
+/// Rate and delay of the uplink out of what the sender sees of it.
+#[derive(Debug, Clone)]
+pub(super) struct Meter {
+    low: Duration,
+    slots: [Option<Slot>; SLOTS],
+    next: usize,
+    /// The least delay since the newest slot.
+    least: Duration,
+    delivered: u64,
+    delay: Duration,
+    kernel_delay: Duration,
+    base: BaseRtt,
+    /// Since when the delay has been above `low`: the uplink, not the encoder, sets the pace.
+    limited_since: Option<Instant>,
+}
+
+/// One moment, and the least delay from there until the next slot.
+#[derive(Debug, Clone, Copy)]
+struct Slot {
+    at: Instant,
+    delivered: u64,
+    least: Duration,
+}
+
+impl Meter {
+    pub(super) fn new(low: Duration) -> Self {
+        Self {
+            low,
+            slots: [None; SLOTS],
+            next: 0,
+            least: Duration::MAX,
+            delivered: 0,
+            delay: Duration::ZERO,
+            kernel_delay: Duration::ZERO,
+            base: BaseRtt::default(),
+            limited_since: None,
+        }
+    }
+
+    /// `assumed` is the rate that counts until the uplink has shown another, in bits a second.
+    pub(super) fn update(&mut self, now: Instant, uplink: &Uplink, assumed: u64) {
+        let delivered = uplink.delivered();
+        if delivered < self.delivered {
+            // Acknowledged bytes do not come back: this is another connection.
+            *self = Self::new(self.low);
+        }
+        self.delivered = delivered;
+        let base = self.base.update(now, uplink.rtt);
+        let rate = self
+            .capacity(now)
+            .unwrap_or_else(|| assumed.max(self.rate(now, WINDOW).unwrap_or(0)));
+        self.kernel_delay = time_of(uplink.in_kernel(), rate).saturating_sub(base);
+        self.delay = uplink
+            .queued
+            .saturating_add(self.kernel_delay)
+            .min(MOST_DELAY);
+        if self.delay <= self.low {
+            self.limited_since = None;
+        } else {
+            self.limited_since.get_or_insert(now);
+        }
+        self.note(now);
+    }
+
+    /// From capture until the last byte that waits would be with the peer, without the time that
+    /// the way itself takes.
+    pub(super) fn delay(&self) -> Duration {
+        self.delay
+    }
+
+    /// The part of it that what the kernel holds takes.
+    pub(super) fn kernel_delay(&self) -> Duration {
+        self.kernel_delay
+    }
+
+    /// The least delay of this window: what stands, without what bursts add. `None` before
+    /// it was watched for so long.
+    pub(super) fn standing(&self, now: Instant, window: Duration) -> Option<Duration> {
+        let from = now.checked_sub(window)?;
+        let mut covered = false;
+        let mut least = self.least;
+        for slot in self.newest_first() {
+            least = least.min(slot.least);
+            if slot.at <= from {
+                covered = true;
+                break;
+            }
+        }
+        covered.then_some(least)
+    }
+
+    /// What the uplink carries, in bits a second; `None` while it could perhaps carry more.
+    pub(super) fn capacity(&self, now: Instant) -> Option<u64> {
+        let limited = now.saturating_duration_since(self.limited_since?);
+        (limited >= PROOF)
+            .then(|| self.rate(now, limited.min(WINDOW)))
+            .flatten()
+    }
+
+    /// What was delivered in the last second, in bits a second.
+    pub(super) fn delivery_rate(&self, now: Instant) -> Option<u64> {
+        self.rate(now, WINDOW)
+    }
+
+    fn rate(&self, now: Instant, window: Duration) -> Option<u64> {
+        let from = now.checked_sub(window)?;
+        let slot = self.newest_first().find(|slot| slot.at <= from)?;
+        let micros = now.saturating_duration_since(slot.at).as_micros();
+        let bits = u128::from(self.delivered.saturating_sub(slot.delivered)) * 8;
+        u64::try_from((bits * 1_000_000).checked_div(micros)?).ok()
+    }
+
+    fn note(&mut self, now: Instant) {
+        self.least = self.least.min(self.delay);
+        let newest = self.newest_first().next().map(|slot| slot.at);
+        if newest.is_some_and(|at| now.saturating_duration_since(at) < SLOT) {
+            return;
+        }
+        let slot = Slot {
+            at: now,
+            delivered: self.delivered,
+            least: self.delay,
+        };
+        // What was seen since the slot before belongs to that one.
+        let before = (self.next + SLOTS - 1) % SLOTS;
+        if let Some(Some(before)) = self.slots.get_mut(before) {
+            before.least = before.least.min(self.least);
+        }
+        if let Some(free) = self.slots.get_mut(self.next) {
+            *free = Some(slot);
+        }
+        self.next = (self.next + 1) % SLOTS;
+        self.least = self.delay;
+    }
+
+    fn newest_first(&self) -> impl Iterator<Item = &Slot> {
+        let (newer, older) = self.slots.split_at(self.next.min(SLOTS));
+        newer.iter().rev().chain(older.iter().rev()).flatten()
+    }
+}
+
+/// The time that so many bytes take.
+pub(super) fn time_of(bytes: u64, bits_per_second: u64) -> Duration {
+    let micros = u128::from(bytes) * 8_000_000 / u128::from(bits_per_second.max(LEAST_RATE));
+    Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
+}
+
+/// The shortest round trip of the last 30 to 60 seconds: that of the empty way.
+#[derive(Debug, Clone, Copy, Default)]
+struct BaseRtt {
+    since: Option<Instant>,
+    current: Option<Duration>,
+    before: Option<Duration>,
+}
+
+impl BaseRtt {
+    fn update(&mut self, now: Instant, rtt: Option<Duration>) -> Duration {
+        let since = *self.since.get_or_insert(now);
+        if now.saturating_duration_since(since) >= BASE_AGE {
+            self.before = self.current.take();
+            self.since = Some(now);
+        }
+        self.current = self.current.into_iter().chain(rtt).min();
+        let least = self.current.into_iter().chain(self.before).min();
+        least.unwrap_or_default()
+    }
+}
