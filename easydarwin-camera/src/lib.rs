@@ -29,6 +29,8 @@
 pub mod control;
 pub mod feedback;
 pub mod frames;
+#[cfg(unix)]
+pub mod socket;
 pub mod source;
 
 mod backoff;

@@ -6,6 +6,8 @@ pub mod rtp;
 pub mod rtsp;
 
 pub mod client;
+#[cfg(feature = "kernel")]
+pub mod kernel;
 #[cfg(feature = "tls")]
 pub mod tls;
 mod wire;

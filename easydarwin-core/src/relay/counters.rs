@@ -11,10 +11,10 @@ use tokio::sync::{oneshot, watch};
 use super::cursor::{Policy, Skip};
 use super::ends::{LINE_INTERVAL, Lines};
 use super::live::StreamInner;
-use super::os::send_queue;
 use super::shard::Shard;
 use super::wake::Owner;
 use super::{ReaderEnd, ReaderInfo, StoppedReader};
+use crate::kernel::send_queue;
 use crate::registry::StreamPath;
 use crate::rtp::rtcp::ReportBlock;
 
@@ -265,7 +265,7 @@ impl ReaderShared {
             truncated: counters.truncated.value(),
             blocked: counters.blocked.value(),
             kernel_bytes: kernel.map(|queue| queue.unacknowledged),
-            kernel_unsent_bytes: kernel.map(|queue| queue.unsent),
+            kernel_unsent_bytes: kernel.and_then(|queue| queue.unsent),
             send_errors: counters.send_errors.value(),
             rr_fraction_lost: u8::try_from(counters.rr_fraction.load(Ordering::Relaxed))
                 .unwrap_or(u8::MAX),

@@ -22,7 +22,6 @@ mod group;
 mod hub;
 mod ingest;
 mod live;
-mod os;
 mod pause;
 mod publisher;
 mod query;
