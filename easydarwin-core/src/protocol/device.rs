@@ -1,7 +1,7 @@
-//! Register and snapshot.
+//! Messages of devices: register.
 
 use super::{
-    Envelope, EnvelopeError, ErrorNum, Ext, Fields, MessageType, check_serial, parse_channel,
+    ClockQuality, Envelope, EnvelopeError, ErrorNum, Ext, Fields, MessageType, check_serial,
 };
 
 /// What kind of device registers.
@@ -127,6 +127,8 @@ pub struct Register {
     pub nonce: Option<String>,
     /// `Proof` of ED1.
     pub proof: Option<String>,
+    /// `ClockQuality`: how well the device knows what time it is.
+    pub clock_quality: Option<ClockQuality>,
 }
 
 impl std::fmt::Debug for Register {
@@ -166,6 +168,7 @@ impl Register {
             client_nonce: None,
             nonce: None,
             proof: None,
+            clock_quality: None,
         }
     }
 
@@ -199,6 +202,9 @@ impl Register {
             client_nonce: body.non_empty("ClientNonce"),
             nonce: body.non_empty("Nonce"),
             proof: body.non_empty("Proof"),
+            clock_quality: body
+                .text("ClockQuality")
+                .and_then(|text| ClockQuality::parse(&text)),
         })
     }
 
@@ -218,7 +224,8 @@ impl Register {
             .set_some("Auth", self.auth.as_deref())
             .set_some("ClientNonce", self.client_nonce.as_deref())
             .set_some("Nonce", self.nonce.as_deref())
-            .set_some("Proof", self.proof.as_deref());
+            .set_some("Proof", self.proof.as_deref())
+            .set_some("ClockQuality", self.clock_quality.map(ClockQuality::as_str));
         if !self.ext.is_empty() {
             body.set("Ext", self.ext.to_string());
         }
@@ -276,8 +283,10 @@ pub struct RegisterAck {
     pub generation: Option<u64>,
     /// `KeepAlive`: seconds between two registers.
     pub keep_alive_s: Option<u64>,
-    /// `RetryAfter`: seconds to wait before the next try, with 503.
+    /// `RetryAfter`: seconds to wait before the next try, with any refusal.
     pub retry_after_s: Option<u64>,
+    /// `Redirect`: `host:port` of the CMS to go to.
+    pub redirect: Option<String>,
     /// What the CMS can do beyond the old protocol.
     pub ext: Ext,
 }
@@ -294,6 +303,7 @@ impl RegisterAck {
             generation: None,
             keep_alive_s: None,
             retry_after_s: None,
+            redirect: None,
             ext: Ext::default(),
         }
     }
@@ -314,6 +324,7 @@ impl RegisterAck {
             generation: body.number("Generation"),
             keep_alive_s: body.number("KeepAlive"),
             retry_after_s: body.number("RetryAfter"),
+            redirect: body.non_empty("Redirect"),
             ext: Ext::parse(&body.text_or_empty("Ext")),
         })
     }
@@ -330,7 +341,8 @@ impl RegisterAck {
             .set_some("Time", number(self.time_ms))
             .set_some("Generation", number(self.generation))
             .set_some("KeepAlive", number(self.keep_alive_s))
-            .set_some("RetryAfter", number(self.retry_after_s));
+            .set_some("RetryAfter", number(self.retry_after_s))
+            .set_some("Redirect", self.redirect.as_deref());
         if !self.ext.is_empty() {
             message.body.set("Ext", self.ext.to_string());
         }
@@ -338,115 +350,32 @@ impl RegisterAck {
     }
 }
 
-/// `MSG_DS_POST_SNAP_REQ`: a picture of a channel.
-#[derive(Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Snapshot {
-    /// The device's own serial.
-    pub serial: String,
-    /// 1 when left out.
-    pub channel: u32,
-    /// `Type`: `JPEG`.
-    pub kind: String,
-    /// When it was taken, digits only (`YYYYMMDDhhmmss`); empty: now.
-    pub time: String,
-    /// Base64; some devices leave the padding out.
-    pub image: String,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl std::fmt::Debug for Snapshot {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Snapshot")
-            .field("serial", &self.serial)
-            .field("channel", &self.channel)
-            .field("kind", &self.kind)
-            .field("time", &self.time)
-            .field("image_len", &self.image.len())
-            .finish()
-    }
-}
-
-impl Snapshot {
-    /// A JPEG, already in base64.
-    pub fn jpeg(serial: impl Into<String>, channel: u32, image: impl Into<String>) -> Self {
-        Self {
-            serial: serial.into(),
-            channel,
-            kind: "JPEG".into(),
-            time: String::new(),
-            image: image.into(),
+    #[test]
+    fn what_is_beyond_the_old_protocol_comes_through() {
+        let mut register = Register::new("cam", AppType::EasyCamera, TerminalType::Linux);
+        for quality in [None, Some(ClockQuality::Unset), Some(ClockQuality::Ntp)] {
+            register.clock_quality = quality;
+            let read = Register::from_envelope(&register.to_envelope(1)).unwrap();
+            assert_eq!(read, register);
         }
-    }
+        let mut odd = register.to_envelope(1);
+        odd.body.set("ClockQuality", "sundial");
+        assert_eq!(
+            Register::from_envelope(&odd).unwrap().clock_quality,
+            None,
+            "what a newer device says of its clock is no reason to refuse it"
+        );
 
-    /// Reads one.
-    ///
-    /// # Errors
-    /// [`EnvelopeError`] names the field that is missing.
-    pub fn from_envelope(message: &Envelope) -> Result<Self, EnvelopeError> {
-        message.expect(MessageType::PostSnapReq)?;
-        let body = &message.body;
-        Ok(Self {
-            serial: serial_of(body)?,
-            channel: parse_channel(body.text("Channel").as_deref()),
-            kind: body.non_empty("Type").ok_or(EnvelopeError::Field("Type"))?,
-            time: body
-                .text_or_empty("Time")
-                .chars()
-                .filter(char::is_ascii_digit)
-                .take(14)
-                .collect(),
-            image: body
-                .non_empty("Image")
-                .ok_or(EnvelopeError::Field("Image"))?,
-        })
-    }
-
-    /// The message with this CSeq.
-    pub fn to_envelope(&self, cseq: u32) -> Envelope {
-        let mut message = Envelope::request(MessageType::PostSnapReq, cseq);
-        message
-            .body
-            .set("Serial", self.serial.as_str())
-            .set("Channel", self.channel.to_string())
-            .set("Type", self.kind.as_str())
-            .set("Time", self.time.as_str())
-            .set("Image", self.image.as_str());
-        message
-    }
-}
-
-/// `MSG_SD_POST_SNAP_ACK`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SnapshotAck {
-    /// Result.
-    pub error: ErrorNum,
-    /// The device's serial.
-    pub serial: String,
-    /// The channel.
-    pub channel: u32,
-}
-
-impl SnapshotAck {
-    /// Reads one.
-    ///
-    /// # Errors
-    /// [`EnvelopeError`] when it is none or has no `ErrorNum`.
-    pub fn from_envelope(message: &Envelope) -> Result<Self, EnvelopeError> {
-        message.expect(MessageType::PostSnapAck)?;
-        Ok(Self {
-            error: message.error().ok_or(EnvelopeError::Field("ErrorNum"))?,
-            serial: message.body.text_or_empty("Serial"),
-            channel: parse_channel(message.body.text("Channel").as_deref()),
-        })
-    }
-
-    /// The message, answering a request with this CSeq.
-    pub fn to_envelope(&self, cseq: &str) -> Envelope {
-        let mut message = Envelope::answer(MessageType::PostSnapAck, cseq, self.error);
-        message
-            .body
-            .set("Serial", self.serial.as_str())
-            .set("Channel", self.channel.to_string());
-        message
+        let mut ack = RegisterAck::new("cam", ErrorNum::MOVED);
+        ack.retry_after_s = Some(7);
+        ack.redirect = Some("cms2.example:10000".into());
+        let read = RegisterAck::from_envelope(&ack.to_envelope("1")).unwrap();
+        assert_eq!(read, ack);
+        let old = RegisterAck::new("cam", ErrorNum::OK).to_envelope("1");
+        assert!(!old.body.contains("Redirect") && !old.body.contains("RetryAfter"));
     }
 }

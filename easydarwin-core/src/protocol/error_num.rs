@@ -9,6 +9,8 @@ pub struct ErrorNum(u16);
 impl ErrorNum {
     /// Done.
     pub const OK: Self = Self(200);
+    /// Go to another one, for now.
+    pub const MOVED: Self = Self(302);
     /// A field is missing or makes no sense.
     pub const BAD_REQUEST: Self = Self(400);
     /// Credentials are missing or wrong.

@@ -24,6 +24,7 @@
 //! ```
 
 mod client;
+mod clock;
 mod control;
 mod device;
 mod envelope;
@@ -37,13 +38,13 @@ mod names;
 pub mod node;
 mod reader;
 mod serial;
+mod snapshot;
 mod stream;
 
 pub use client::{FreeStream, StreamRef};
+pub use clock::ClockQuality;
 pub use control::{ControlAck, PresetRequest, PtzRequest, TalkbackRequest};
-pub use device::{
-    AppType, ChannelInfo, Register, RegisterAck, Snapshot, SnapshotAck, TerminalType,
-};
+pub use device::{AppType, ChannelInfo, Register, RegisterAck, TerminalType};
 pub use envelope::{Envelope, EnvelopeError, VERSION};
 pub use error_num::ErrorNum;
 pub use ext::{Ext, Extension};
@@ -52,4 +53,5 @@ pub use frame::{Frame, FrameDecoder, FrameError, FrameLimits, StartLine};
 pub use names::MessageType;
 pub use reader::{MessageReader, OwnedFrame};
 pub use serial::{SerialError, check_serial, parse_channel};
+pub use snapshot::{Snapshot, SnapshotAck};
 pub use stream::{PushAck, PushRequest, Route, StopAck, StopRequest};
