@@ -8,9 +8,9 @@
 //! Pushes outlive the connection: a CMS that is restarted finds the streams still running.
 
 mod config;
-mod control;
 mod event;
 mod login;
+mod request;
 
 pub use config::{ControlConfig, Credential};
 pub use event::{Command, CommandId, ControlEvent, DisconnectReason, PushTarget};
@@ -24,8 +24,8 @@ use easydarwin_core::protocol::{
     Envelope, FrameLimits, MessageReader, MessageType, Snapshot, SnapshotAck,
 };
 
-use self::control::Pending;
 use self::login::Exchange;
+use self::request::Pending;
 use crate::backoff::Backoff;
 use crate::civil::Civil;
 
