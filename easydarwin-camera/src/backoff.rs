@@ -9,6 +9,11 @@ const CAP: Duration = Duration::from_secs(15);
 const LATE_CAP: Duration = Duration::from_secs(60);
 /// When 'later on' begins.
 const LATE: Duration = Duration::from_secs(600);
+/// Wait after a refusal that more tries do not change: a wrong secret, an unknown serial. The one
+/// who can change it is a person.
+const REFUSED: Duration = Duration::from_secs(60);
+/// The same once it has been refused for [`LATE`].
+const LATE_REFUSED: Duration = Duration::from_secs(300);
 /// Shortest wait, so that a server which refuses at once is not asked all the time.
 const FLOOR: Duration = Duration::from_millis(100);
 
@@ -40,8 +45,23 @@ impl Backoff {
         };
         let bound = FIRST.saturating_mul(1 << self.attempts.min(16)).min(cap);
         self.attempts = self.attempts.saturating_add(1);
-        let bound = u64::try_from(bound.as_millis()).unwrap_or(u64::MAX);
-        Duration::from_millis(self.draw() % bound.max(1)).max(FLOOR)
+        self.spread(bound).max(FLOOR)
+    }
+
+    /// How long to wait after a refusal of somebody who refuses since then.
+    pub(crate) fn refused(&mut self, since: Instant, now: Instant) -> Duration {
+        let most = if now.saturating_duration_since(since) < LATE {
+            REFUSED
+        } else {
+            LATE_REFUSED
+        };
+        most / 2 + self.spread(most / 2)
+    }
+
+    /// A random part of this time, so that many cameras do not do the same in the same moment.
+    pub(crate) fn spread(&mut self, time: Duration) -> Duration {
+        let time = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        Duration::from_millis(self.draw() % time.max(1))
     }
 
     /// Tries since the last success.
@@ -86,6 +106,10 @@ mod tests {
             }
             let later = start + LATE + Duration::from_secs(1);
             assert!(backoff.next(later) <= LATE_CAP);
+            for (now, most) in [(start, REFUSED), (later, LATE_REFUSED)] {
+                let wait = backoff.refused(start, now);
+                assert!(wait >= most / 2 && wait <= most);
+            }
             backoff.reset();
             assert!(backoff.next(later) <= FIRST);
         }

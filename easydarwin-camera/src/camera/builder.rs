@@ -7,7 +7,7 @@ use easydarwin_core::protocol::check_serial;
 
 use super::{Camera, CameraCommand, CameraEvent};
 use crate::backoff::random_seed;
-use crate::control::{ControlConfig, Credential};
+use crate::control::{CmsAddress, ControlConfig, Credential};
 use crate::source::MediaSource;
 
 /// The protocol's channel numbers.
@@ -50,7 +50,6 @@ pub enum BuildError {
 pub(super) struct Settings {
     /// `None` without a CMS.
     pub(super) engine: Option<ControlConfig>,
-    pub(super) cms: Vec<String>,
     pub(super) push_to: Option<String>,
     pub(super) transport: PushTransport,
     pub(super) sources: BTreeMap<u32, Box<dyn MediaSource>>,
@@ -110,7 +109,8 @@ impl CameraBuilder {
         self
     }
 
-    /// A CMS as `host:port`; several are tried in turn.
+    /// A CMS as `host:port`; several are tried in turn, after an outage first the one that last
+    /// took the camera.
     pub fn cms(mut self, address: impl Into<String>) -> Self {
         self.cms.push(address.into());
         self
@@ -182,6 +182,7 @@ impl CameraBuilder {
                 config.name = self.name;
             }
             config.tag = self.tag;
+            config.addresses = self.cms.into_iter().map(CmsAddress::plain).collect();
             config.channels = self.sources.keys().copied().collect();
             config.seed = random_seed();
             Some(config)
@@ -189,7 +190,6 @@ impl CameraBuilder {
         Ok(Camera {
             settings: Settings {
                 engine,
-                cms: self.cms,
                 push_to: self.push_to,
                 transport: self.transport,
                 sources: self.sources,

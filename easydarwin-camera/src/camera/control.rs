@@ -4,7 +4,7 @@ use std::future::{Future, pending};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::{Buf, Bytes};
 use easydarwin_core::protocol::ErrorNum;
@@ -16,10 +16,8 @@ use tokio::sync::{mpsc, watch};
 
 use super::channel::{TakeSnapshot, Wanted};
 use super::event::{CameraCommand, CameraEvent, Reporter};
-use crate::control::{CommandId, ControlConfig, ControlEngine, ControlEvent};
+use crate::control::{CmsAddress, CommandId, ControlConfig, ControlEngine, ControlEvent};
 
-/// For a TCP connection, name resolution included.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes read at once; the CMS's messages are below 1 KiB.
 const READ_BUFFER: usize = 4 * 1024;
 /// Answers of the embedder under way: as many as the engine keeps commands.
@@ -35,7 +33,6 @@ pub(super) struct ChannelHandle {
 
 pub(super) struct Control {
     engine: ControlEngine,
-    cms: Vec<String>,
     commands: Option<mpsc::Sender<CameraCommand>>,
     replies: mpsc::Sender<(CommandId, ErrorNum)>,
     replied: mpsc::Receiver<(CommandId, ErrorNum)>,
@@ -74,14 +71,12 @@ enum Happened {
 impl Control {
     pub(super) fn new(
         config: ControlConfig,
-        cms: Vec<String>,
         commands: Option<mpsc::Sender<CameraCommand>>,
         reporter: Reporter,
     ) -> Self {
         let (replies, replied) = mpsc::channel(REPLY_QUEUE);
         Self {
             engine: ControlEngine::new(config, Instant::now()),
-            cms,
             commands,
             replies,
             replied,
@@ -146,13 +141,22 @@ impl Control {
     fn act(&mut self, event: ControlEvent, channels: &[ChannelHandle]) {
         let find = |number| channels.iter().find(|channel| channel.number == number);
         match event {
-            ControlEvent::Connect { attempt } => self.dial(attempt),
+            ControlEvent::Connect { address, .. } => self.dial(address),
             ControlEvent::Disconnect(reason) => {
                 self.link = Link::Down;
                 self.reporter.report(CameraEvent::Disconnected {
                     reason: reason.to_string(),
                 });
             }
+            ControlEvent::LoginRefused {
+                address,
+                reason,
+                retry_in,
+            } => self.reporter.report(CameraEvent::LoginRefused {
+                cms: address.to_string(),
+                reason: reason.to_string(),
+                retry_in,
+            }),
             ControlEvent::Registered { .. } => {
                 if let Link::Up(connection) = &self.link {
                     let cms = connection.peer;
@@ -200,15 +204,12 @@ impl Control {
         }
     }
 
-    fn dial(&mut self, attempt: u32) {
-        let turn = usize::try_from(attempt).unwrap_or(0) % self.cms.len().max(1);
-        let Some(address) = self.cms.get(turn).cloned() else {
-            return;
-        };
+    fn dial(&mut self, address: CmsAddress) {
         self.link = Link::Dialing(Box::pin(async move {
-            let stream = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(address))
-                .await
-                .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
+            if address.is_tls() {
+                return Err(io::ErrorKind::Unsupported.into());
+            }
+            let stream = TcpStream::connect(address.authority()).await?;
             stream.set_nodelay(true)?;
             Ok(stream)
         }));

@@ -1,4 +1,5 @@
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use easydarwin_core::protocol::ErrorNum;
 use tokio::sync::mpsc;
@@ -18,6 +19,16 @@ pub enum CameraEvent {
     Disconnected {
         /// Why it ended.
         reason: String,
+    },
+    /// A CMS refused this camera: somebody has to correct the secret here, or to let the serial in
+    /// there. It is tried again, but slowly.
+    LoginRefused {
+        /// The CMS, as `host:port`.
+        cms: String,
+        /// How it refused.
+        reason: String,
+        /// When it is tried again, or another one is.
+        retry_in: Duration,
     },
     /// The CMS (or the embedder) wants this channel's stream.
     PushRequested {
@@ -81,6 +92,11 @@ impl Reporter {
         match &event {
             CameraEvent::Registered { cms } => tracing::info!(%cms, "registered"),
             CameraEvent::Disconnected { reason } => tracing::warn!(reason, "not at the CMS"),
+            CameraEvent::LoginRefused {
+                cms,
+                reason,
+                retry_in,
+            } => tracing::error!(cms, reason, ?retry_in, "this camera is not let in"),
             CameraEvent::PushRequested { channel, url } => {
                 tracing::info!(channel, url, "push wanted");
             }

@@ -71,7 +71,7 @@ impl Camera {
         drop(snapshots);
         let control = settings
             .engine
-            .map(|config| Control::new(config, settings.cms, settings.commands, reporter));
+            .map(|config| Control::new(config, settings.commands, reporter));
         let channels = match control {
             Some(control) => control.run(channels, taken, shutdown).await,
             None => {

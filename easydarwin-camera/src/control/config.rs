@@ -4,6 +4,8 @@ use std::time::Duration;
 use easydarwin_core::protocol::TerminalType;
 use easydarwin_core::protocol::login::DeviceKey;
 
+use super::CmsAddress;
+
 /// Who the device is and how it talks to the CMS. Durations have the protocol's defaults.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -16,6 +18,9 @@ pub struct ControlConfig {
     pub tag: String,
     /// What it proves its identity with.
     pub credential: Credential,
+    /// CMS, tried in turn; the one that last took the device is tried first after an outage.
+    /// Without any the engine does nothing.
+    pub addresses: Vec<CmsAddress>,
     /// What it runs on. Default `Linux`.
     pub terminal: TerminalType,
     /// Channels that can be asked for, from 1. More than one make it a recorder to the CMS.
@@ -24,6 +29,8 @@ pub struct ControlConfig {
     pub keep_alive: Duration,
     /// After this time without a byte from the CMS the connection is given up. Default 90 s.
     pub silence: Duration,
+    /// How long a connection may take to come about, name resolution and TLS included. Default 10 s.
+    pub connect_timeout: Duration,
     /// How long a login may take. Default 20 s.
     pub login_timeout: Duration,
     /// Time between two snapshots of a channel; the first is taken at once. Default 180 s.
@@ -35,7 +42,7 @@ pub struct ControlConfig {
 }
 
 impl ControlConfig {
-    /// A camera with channel 1.
+    /// A camera with channel 1, without CMS.
     pub fn new(serial: impl Into<String>, credential: Credential) -> Self {
         let serial = serial.into();
         Self {
@@ -43,10 +50,12 @@ impl ControlConfig {
             tag: String::new(),
             serial,
             credential,
+            addresses: Vec::new(),
             terminal: TerminalType::Linux,
             channels: vec![1],
             keep_alive: Duration::from_secs(30),
             silence: Duration::from_secs(90),
+            connect_timeout: Duration::from_secs(10),
             login_timeout: Duration::from_secs(20),
             snapshot_interval: Duration::from_secs(180),
             command_timeout: Duration::from_secs(10),

@@ -1,6 +1,9 @@
 use std::fmt;
+use std::time::Duration;
 
 use easydarwin_core::protocol::{ErrorNum, PresetRequest, PtzRequest, TalkbackRequest};
+
+use super::CmsAddress;
 
 /// What the engine wants the shell to do, or to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -9,11 +12,23 @@ pub enum ControlEvent {
     /// Connect to the CMS, then call [`connected`](super::ControlEngine::connected) or
     /// [`disconnected`](super::ControlEngine::disconnected).
     Connect {
-        /// Tries since the last success, for choosing among several addresses.
+        /// Where to.
+        address: CmsAddress,
+        /// Tries since the last success.
         attempt: u32,
     },
-    /// Close the connection to the CMS; it will be asked for again.
+    /// Close the connection to the CMS, or stop connecting; it will be asked for again.
     Disconnect(DisconnectReason),
+    /// A CMS refused this device in a way that trying again does not change: somebody has to
+    /// correct the secret here, or to let the serial in there. It is tried again, but slowly.
+    LoginRefused {
+        /// The CMS.
+        address: CmsAddress,
+        /// How it refused.
+        reason: DisconnectReason,
+        /// When the next address, or the same one, is tried.
+        retry_in: Duration,
+    },
     /// The CMS took the registration.
     Registered {
         /// The CMS proved that it knows this device's key.
@@ -98,6 +113,15 @@ pub enum DisconnectReason {
     /// The CMS refused the login; check serial and secret.
     #[error("the CMS refused the login: {0}")]
     Refused(ErrorNum),
+    /// No connection came about in time.
+    #[error("no connection in time")]
+    ConnectTimeout,
+    /// The CMS sent us to another one.
+    #[error("sent to the CMS at {0}")]
+    Redirected(CmsAddress),
+    /// After an hour elsewhere the configured CMS is asked again.
+    #[error("back to the configured CMS, which sent us here")]
+    GoingHome,
     /// The CMS could not prove that it knows this device's key: it may be somebody else.
     #[error("the CMS did not prove that it knows this device's key")]
     ServerProof,

@@ -7,26 +7,33 @@
 //!
 //! Pushes outlive the connection: a CMS that is restarted finds the streams still running.
 
+mod address;
+mod clock;
 mod config;
+mod dial;
+mod ending;
 mod event;
 mod login;
 mod request;
 
+pub use address::CmsAddress;
 pub use config::{ControlConfig, Credential};
 pub use event::{Command, CommandId, ControlEvent, DisconnectReason, PushTarget};
 
 use std::collections::{BTreeMap, VecDeque};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
+pub use easydarwin_core::protocol::ClockQuality;
 use easydarwin_core::protocol::login::NONCE_LEN;
 use easydarwin_core::protocol::{
-    Envelope, FrameLimits, MessageReader, MessageType, Snapshot, SnapshotAck,
+    Envelope, FrameLimits, MessageReader, MessageType, RegisterAck, Snapshot, SnapshotAck,
 };
 
+use self::clock::WallClock;
+use self::dial::Dial;
 use self::login::Exchange;
 use self::request::Pending;
-use crate::backoff::Backoff;
 use crate::civil::Civil;
 
 /// What a message of the CMS may measure; they are all small.
@@ -38,8 +45,6 @@ const LIMITS: FrameLimits = FrameLimits {
 pub const MAX_SNAPSHOT: usize = 1_000_000;
 /// Bytes that may wait for the socket: some snapshots. More means a CMS that does not read.
 const MAX_OUTPUT: usize = 4 << 20;
-/// A registration that lasted this long makes the next wait a short one.
-const LASTING: Duration = Duration::from_secs(10);
 /// What a CMS may ask for as time between registers.
 const KEEP_ALIVE_RANGE: std::ops::RangeInclusive<u64> = 1..=60;
 
@@ -50,7 +55,7 @@ const USER_AGENT: &str = concat!("EasyDarwinCamera/", env!("CARGO_PKG_VERSION"))
 pub struct ControlEngine {
     config: ControlConfig,
     phase: Phase,
-    backoff: Backoff,
+    dial: Dial,
     reader: MessageReader,
     output: VecDeque<Bytes>,
     output_len: usize,
@@ -60,8 +65,9 @@ pub struct ControlEngine {
     heard: Instant,
     pending: BTreeMap<CommandId, Pending>,
     next_command: u64,
-    /// The CMS's clock: its time at a moment of ours.
-    clock: Option<(Instant, SystemTime)>,
+    clock: WallClock,
+    /// Its CSeq, and when it was sent.
+    last_register: Option<(u32, Instant)>,
     next_snapshots: Option<Instant>,
 }
 
@@ -70,7 +76,7 @@ enum Phase {
     /// Waits for the next try.
     Offline { until: Instant },
     /// The shell connects.
-    Dialing,
+    Dialing { deadline: Instant },
     /// Logs in.
     Login {
         exchange: Exchange,
@@ -79,6 +85,8 @@ enum Phase {
     /// Registered.
     Online {
         since: Instant,
+        /// The CMS has shown who it is, with a proof or through TLS.
+        trusted: bool,
         keep_alive: Duration,
         next_register: Instant,
     },
@@ -88,7 +96,7 @@ impl ControlEngine {
     /// An engine that wants to connect at once.
     pub fn new(config: ControlConfig, now: Instant) -> Self {
         Self {
-            backoff: Backoff::new(config.seed),
+            dial: Dial::new(&config.addresses, config.seed),
             config,
             phase: Phase::Offline { until: now },
             reader: MessageReader::new(LIMITS),
@@ -99,45 +107,31 @@ impl ControlEngine {
             heard: now,
             pending: BTreeMap::new(),
             next_command: 0,
-            clock: None,
+            clock: WallClock::default(),
+            last_register: None,
             next_snapshots: None,
         }
     }
 
-    /// The connection that was asked for is there. `random` must come from a generator fit for
-    /// secrets.
+    /// The connection that was asked for is there, and with TLS its certificate is right. `random`
+    /// must come from a generator fit for secrets.
     pub fn connected(&mut self, random: [u8; NONCE_LEN], now: Instant) {
+        if !matches!(self.phase, Phase::Dialing { .. }) {
+            return;
+        }
         self.heard = now;
         self.reader = MessageReader::new(LIMITS);
         self.clear_output();
-        let (exchange, register) = Exchange::begin(&self.config, random);
+        let exchange = self.hello(random, now);
         self.phase = Phase::Login {
             exchange,
             deadline: now + self.config.login_timeout,
         };
-        let cseq = self.next_cseq();
-        self.send(&register.to_envelope(cseq));
-    }
-
-    /// The connection could not be made, or has ended.
-    pub fn disconnected(&mut self, now: Instant) {
-        if let Phase::Online { since, .. } = self.phase
-            && now.saturating_duration_since(since) >= LASTING
-        {
-            self.backoff.reset();
-        }
-        if !matches!(self.phase, Phase::Offline { .. }) {
-            self.phase = Phase::Offline {
-                until: now + self.backoff.next(now),
-            };
-        }
-        self.pending.clear();
-        self.clear_output();
     }
 
     /// Bytes from the CMS.
     pub fn received(&mut self, bytes: &[u8], now: Instant) {
-        if matches!(self.phase, Phase::Offline { .. } | Phase::Dialing) {
+        if matches!(self.phase, Phase::Offline { .. } | Phase::Dialing { .. }) {
             return;
         }
         self.heard = now;
@@ -151,7 +145,7 @@ impl ControlEngine {
                 },
                 Ok(None) => return,
                 Err(error) => {
-                    self.give_up(DisconnectReason::Framing(error.to_string()), now);
+                    self.break_off(DisconnectReason::Framing(error.to_string()), now);
                     return;
                 }
             }
@@ -165,17 +159,18 @@ impl ControlEngine {
     pub fn timeout(&mut self, now: Instant) {
         self.expire_commands(now);
         match self.phase {
-            Phase::Offline { until } if now >= until => {
-                self.phase = Phase::Dialing;
-                self.events.push_back(ControlEvent::Connect {
-                    attempt: self.backoff.attempts(),
-                });
+            Phase::Offline { until } if now >= until => self.connect(now),
+            Phase::Dialing { deadline } if now >= deadline => {
+                self.break_off(DisconnectReason::ConnectTimeout, now);
             }
             Phase::Login { deadline, .. } if now >= deadline => {
-                self.give_up(DisconnectReason::LoginTimeout, now);
+                self.break_off(DisconnectReason::LoginTimeout, now);
             }
             Phase::Online { .. } if now >= self.heard + self.config.silence => {
-                self.give_up(DisconnectReason::Silence, now);
+                self.break_off(DisconnectReason::Silence, now);
+            }
+            Phase::Online { .. } if self.dial.home_at().is_some_and(|at| now >= at) => {
+                self.go_home(now);
             }
             Phase::Online {
                 ref mut next_register,
@@ -183,9 +178,7 @@ impl ControlEngine {
                 ..
             } if now >= *next_register => {
                 *next_register = now + keep_alive;
-                let register = login::keep_alive(&self.config);
-                let cseq = self.next_cseq();
-                self.send(&register.to_envelope(cseq));
+                self.keep_alive(now);
             }
             _ => {}
         }
@@ -199,16 +192,15 @@ impl ControlEngine {
         }
     }
 
-    /// When [`timeout`](Self::timeout) is to be called; `None` while the shell connects.
+    /// When [`timeout`](Self::timeout) is to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let phase = match self.phase {
-            Phase::Offline { until } => Some(until),
-            Phase::Dialing => None,
-            Phase::Login { deadline, .. } => Some(deadline),
+            Phase::Offline { until } => self.dial.address().map(|_| until),
+            Phase::Dialing { deadline } | Phase::Login { deadline, .. } => Some(deadline),
             Phase::Online { next_register, .. } => {
-                let snapshots = self.next_snapshots.unwrap_or(next_register);
                 let silence = self.heard + self.config.silence;
-                Some(next_register.min(silence).min(snapshots))
+                let others = self.next_snapshots.into_iter().chain(self.dial.home_at());
+                others.chain([next_register, silence]).min()
             }
         };
         let commands = self.pending.values().map(|pending| pending.deadline);
@@ -244,11 +236,29 @@ impl ControlEngine {
         true
     }
 
-    /// The CMS's time at this moment, once a login has told it. The device's own clock may never
-    /// have been set.
+    /// What time it is, once a CMS or [`set_clock`](Self::set_clock) has told it. The system's own
+    /// wall clock, which may never have been set, is not asked.
     pub fn wall_clock(&self, now: Instant) -> Option<SystemTime> {
-        let (then, wall) = self.clock?;
-        wall.checked_add(now.saturating_duration_since(then))
+        self.clock.at(now)
+    }
+
+    /// How good [`wall_clock`](Self::wall_clock) is; the CMS is told with each register.
+    pub fn clock_quality(&self) -> ClockQuality {
+        self.clock.quality()
+    }
+
+    /// Whether the time comes from the embedder, or from a CMS that has shown who it is. Dates of
+    /// certificates are to be judged by no other.
+    pub fn clock_is_trusted(&self) -> bool {
+        self.clock.is_trusted()
+    }
+
+    /// The embedder knows what time it is at `now`, for example from NTP. A clock with the quality
+    /// `Ntp` is not set by a CMS any more; `Unset` forgets the time.
+    ///
+    /// Only what is said from then on is dated anew; nothing that runs by `now` moves.
+    pub fn set_clock(&mut self, wall: SystemTime, quality: ClockQuality, now: Instant) {
+        self.clock.set(wall, quality, now);
     }
 
     /// Whether the CMS holds this device's registration.
@@ -274,36 +284,45 @@ impl ControlEngine {
             _ => {}
         }
         if self.output_len > MAX_OUTPUT {
-            self.give_up(DisconnectReason::OutputFull, now);
+            self.break_off(DisconnectReason::OutputFull, now);
         }
     }
 
-    fn registered(&mut self, accepted: &login::Accepted, now: Instant) {
-        if let Some(time) = accepted.time_ms
-            && let Some(wall) = UNIX_EPOCH.checked_add(Duration::from_millis(time))
-        {
-            self.clock = Some((now, wall));
-        }
-        let keep_alive = accepted
+    fn connect(&mut self, now: Instant) {
+        let Some(address) = self.dial.address().cloned() else {
+            return;
+        };
+        self.phase = Phase::Dialing {
+            deadline: now + self.config.connect_timeout,
+        };
+        let attempt = self.dial.attempts();
+        self.events
+            .push_back(ControlEvent::Connect { address, attempt });
+    }
+
+    fn registered(&mut self, ack: &RegisterAck, proven: bool, now: Instant) {
+        self.dial.registered(now);
+        let keep_alive = ack
             .keep_alive_s
             .filter(|seconds| KEEP_ALIVE_RANGE.contains(seconds))
             .map_or(self.config.keep_alive, Duration::from_secs);
         self.phase = Phase::Online {
             since: now,
+            trusted: proven || self.is_secure(),
             keep_alive,
             next_register: now + keep_alive,
         };
         // A CMS that was restarted has no pictures, so each login begins with one.
         self.next_snapshots = Some(now);
         self.events.push_back(ControlEvent::Registered {
-            proven: accepted.proven,
-            generation: accepted.generation,
+            proven,
+            generation: ack.generation,
         });
     }
 
-    fn give_up(&mut self, reason: DisconnectReason, now: Instant) {
-        self.disconnected(now);
-        self.events.push_back(ControlEvent::Disconnect(reason));
+    /// Whether the connection goes through TLS.
+    fn is_secure(&self) -> bool {
+        self.dial.address().is_some_and(CmsAddress::is_tls)
     }
 
     fn send(&mut self, message: &Envelope) {

@@ -1,10 +1,13 @@
 use easydarwin_core::protocol::login::{Verifier, nonce};
 use easydarwin_core::protocol::{
-    ErrorNum, PtzRequest, PushAck, PushRequest, Register, RegisterAck, Route, StopAck, StopRequest,
+    ErrorNum, Extension, PtzRequest, PushAck, PushRequest, Register, RegisterAck, Route, StopAck,
+    StopRequest,
 };
 use proptest::prelude::*;
 
 use super::*;
+
+mod dial_out;
 
 const SERIAL: &str = "001001000099";
 const SECOND: Duration = Duration::from_secs(1);
@@ -24,6 +27,7 @@ impl Bench {
         };
         let verifier = key.verifier().clone();
         let mut config = ControlConfig::new(SERIAL, credential);
+        config.addresses = vec![CmsAddress::plain("cms:1")];
         change(&mut config);
         let now = Instant::now();
         Self {
@@ -65,6 +69,11 @@ impl Bench {
     fn connect(&mut self) -> Register {
         self.engine.timeout(self.now);
         assert!(matches!(self.events()[..], [ControlEvent::Connect { .. }]));
+        self.hello()
+    }
+
+    /// The first register on the connection that was dialed.
+    fn hello(&mut self) -> Register {
         self.engine.connected([7; NONCE_LEN], self.now);
         Register::from_envelope(&self.sent()[0]).unwrap()
     }
@@ -72,9 +81,13 @@ impl Bench {
     /// The challenge and the ack that follows the right proof.
     fn prove(&mut self) -> RegisterAck {
         let hello = self.connect();
+        self.answer_hello(&hello)
+    }
+
+    fn answer_hello(&mut self, hello: &Register) -> RegisterAck {
         assert_eq!(hello.auth.as_deref(), Some("ED1"));
         assert!(hello.token.is_none() && hello.proof.is_none());
-        let client_nonce = hello.client_nonce.unwrap();
+        let client_nonce = hello.client_nonce.clone().unwrap();
         let challenge = nonce([9; NONCE_LEN]);
         let mut ack = RegisterAck::new(SERIAL, ErrorNum::UNAUTHORIZED);
         ack.nonce = Some(challenge.clone());
@@ -144,8 +157,8 @@ fn refuses_a_cms_that_does_not_know_the_key() {
         ack.server_proof = proof;
         bench.receive(&ack.to_envelope("2"));
         assert_eq!(
-            bench.events(),
-            [ControlEvent::Disconnect(DisconnectReason::ServerProof)]
+            bench.events()[0],
+            ControlEvent::Disconnect(DisconnectReason::ServerProof)
         );
         assert!(!bench.engine.is_registered());
     }
@@ -157,11 +170,23 @@ fn a_refused_login_is_tried_again_later() {
     bench.connect();
     bench.receive(&RegisterAck::new(SERIAL, ErrorNum::UNAUTHORIZED).to_envelope("1"));
     let reason = DisconnectReason::Refused(ErrorNum::UNAUTHORIZED);
-    assert_eq!(bench.events(), [ControlEvent::Disconnect(reason)]);
     let until = bench.engine.poll_timeout().unwrap();
-    assert!(until > bench.now);
+    let told = ControlEvent::LoginRefused {
+        address: CmsAddress::plain("cms:1"),
+        reason: reason.clone(),
+        retry_in: until - bench.now,
+    };
+    assert_eq!(bench.events(), [ControlEvent::Disconnect(reason), told]);
+    assert!(
+        until >= bench.now + 30 * SECOND,
+        "a wrong secret is no hurry"
+    );
     bench.wait(until - bench.now);
-    assert_eq!(bench.events(), [ControlEvent::Connect { attempt: 1 }]);
+    let again = ControlEvent::Connect {
+        address: CmsAddress::plain("cms:1"),
+        attempt: 1,
+    };
+    assert_eq!(bench.events(), [again]);
 }
 
 #[test]
@@ -391,7 +416,7 @@ fn a_registration_that_lasted_makes_the_next_wait_short() {
         bench.now = until;
     }
     bench.log_in();
-    bench.now += LASTING;
+    bench.now += dial::LASTING;
     bench.engine.disconnected(bench.now);
     assert!(bench.engine.poll_timeout().unwrap() <= bench.now + SECOND);
 }
