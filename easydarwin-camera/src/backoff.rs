@@ -1,5 +1,7 @@
 use std::time::{Duration, Instant};
 
+use crate::random::SplitMix;
+
 /// First upper bound of a wait.
 const FIRST: Duration = Duration::from_secs(1);
 /// Upper bound of a wait in the first minutes: a server that was restarted gets its cameras back
@@ -20,7 +22,7 @@ const FLOOR: Duration = Duration::from_millis(100);
 /// Waits between tries: doubled upper bounds, of which a random part is waited ('full jitter').
 #[derive(Debug, Clone)]
 pub(crate) struct Backoff {
-    random: u64,
+    random: SplitMix,
     attempts: u32,
     failing_since: Option<Instant>,
 }
@@ -29,7 +31,7 @@ impl Backoff {
     /// Any seed will do as long as cameras have different ones.
     pub(crate) fn new(seed: u64) -> Self {
         Self {
-            random: seed,
+            random: SplitMix::new(seed),
             attempts: 0,
             failing_since: None,
         }
@@ -61,7 +63,7 @@ impl Backoff {
     /// A random part of this time, so that many cameras do not do the same in the same moment.
     pub(crate) fn spread(&mut self, time: Duration) -> Duration {
         let time = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        Duration::from_millis(self.draw() % time.max(1))
+        Duration::from_millis(self.random.draw() % time.max(1))
     }
 
     /// Tries since the last success.
@@ -73,15 +75,6 @@ impl Backoff {
     pub(crate) fn reset(&mut self) {
         self.attempts = 0;
         self.failing_since = None;
-    }
-
-    /// SplitMix64: spread is all that is needed here, not secrecy.
-    fn draw(&mut self) -> u64 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.random;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
     }
 }
 

@@ -36,6 +36,9 @@ pub mod source;
 mod backoff;
 mod camera;
 mod civil;
+mod engine;
+pub mod push;
+mod random;
 mod url;
 
 #[cfg(feature = "fuzzing")]
@@ -43,3 +46,6 @@ mod url;
 pub use source::fuzz_file;
 
 pub use camera::{BuildError, Camera, CameraBuilder, CameraCommand, CameraEvent, PushTransport};
+
+/// How the camera names itself to CMS and media servers.
+const USER_AGENT: &str = concat!("EasyDarwinCamera/", env!("CARGO_PKG_VERSION"));

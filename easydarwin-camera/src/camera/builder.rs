@@ -8,6 +8,8 @@ use easydarwin_core::protocol::check_serial;
 use super::{Camera, CameraCommand, CameraEvent};
 use crate::backoff::random_seed;
 use crate::control::{CmsAddress, ControlConfig, Credential};
+use crate::feedback::RateConfig;
+use crate::frames::{FrameFeed, QueueConfig};
 use crate::source::MediaSource;
 
 /// The protocol's channel numbers.
@@ -52,9 +54,22 @@ pub(super) struct Settings {
     pub(super) engine: Option<ControlConfig>,
     pub(super) push_to: Option<String>,
     pub(super) transport: PushTransport,
-    pub(super) sources: BTreeMap<u32, Box<dyn MediaSource>>,
+    pub(super) feeds: BTreeMap<u32, Feed>,
+    pub(super) queue: QueueConfig,
+    pub(super) rate: Option<RateConfig>,
+    #[cfg(feature = "tls")]
+    pub(super) tls: Option<easydarwin_core::tls::TlsTrust>,
     pub(super) events: Option<mpsc::Sender<CameraEvent>>,
     pub(super) commands: Option<mpsc::Sender<CameraCommand>>,
+}
+
+/// Where a channel's frames come from.
+#[derive(Debug)]
+pub(super) enum Feed {
+    /// Asked when they are wanted.
+    Source(Box<dyn MediaSource>),
+    /// Pushed by an encoder.
+    Frames(Box<FrameFeed>),
 }
 
 /// The secret as it was given; the serial that belongs to it may still be missing.
@@ -73,7 +88,11 @@ pub struct CameraBuilder {
     cms: Vec<String>,
     push_to: Option<String>,
     transport: PushTransport,
-    sources: BTreeMap<u32, Box<dyn MediaSource>>,
+    feeds: BTreeMap<u32, Feed>,
+    queue: QueueConfig,
+    rate: Option<RateConfig>,
+    #[cfg(feature = "tls")]
+    tls: Option<easydarwin_core::tls::TlsTrust>,
     events: Option<mpsc::Sender<CameraEvent>>,
     commands: Option<mpsc::Sender<CameraCommand>>,
 }
@@ -123,7 +142,35 @@ impl CameraBuilder {
 
     /// The source of a channel, from 1.
     pub fn channel(mut self, channel: u32, source: impl MediaSource + 'static) -> Self {
-        self.sources.insert(channel, Box::new(source));
+        self.feeds.insert(channel, Feed::Source(Box::new(source)));
+        self
+    }
+
+    /// The end of a [`queue`](crate::frames::queue) that an encoder pushes the frames of a
+    /// channel into, from 1.
+    pub fn frames(mut self, channel: u32, feed: FrameFeed) -> Self {
+        self.feeds.insert(channel, Feed::Frames(Box::new(feed)));
+        self
+    }
+
+    /// Bounds of the frames that wait between a source and the network. An encoder's queue brings its
+    /// own.
+    pub fn queue(mut self, queue: QueueConfig) -> Self {
+        self.queue = queue;
+        self
+    }
+
+    /// Tells the encoders what their uplinks carry, by [`CameraEvent::Advice`]. Without this
+    /// nothing is measured.
+    pub fn rate(mut self, rate: RateConfig) -> Self {
+        self.rate = Some(rate);
+        self
+    }
+
+    /// Whom `rtsps://` URLs believe. Default: the authorities that browsers trust.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, trust: easydarwin_core::tls::TlsTrust) -> Self {
+        self.tls = Some(trust);
         self
     }
 
@@ -163,10 +210,10 @@ impl CameraBuilder {
         if self.cms.is_empty() && self.push_to.is_none() {
             return Err(BuildError::NoTarget);
         }
-        if self.sources.is_empty() {
+        if self.feeds.is_empty() {
             return Err(BuildError::NoSource);
         }
-        if !self.sources.keys().all(|number| CHANNELS.contains(number)) {
+        if !self.feeds.keys().all(|number| CHANNELS.contains(number)) {
             return Err(BuildError::Channel);
         }
         let engine = if self.cms.is_empty() {
@@ -183,7 +230,7 @@ impl CameraBuilder {
             }
             config.tag = self.tag;
             config.addresses = self.cms.into_iter().map(CmsAddress::plain).collect();
-            config.channels = self.sources.keys().copied().collect();
+            config.channels = self.feeds.keys().copied().collect();
             config.seed = random_seed();
             Some(config)
         };
@@ -192,7 +239,11 @@ impl CameraBuilder {
                 engine,
                 push_to: self.push_to,
                 transport: self.transport,
-                sources: self.sources,
+                feeds: self.feeds,
+                queue: self.queue,
+                rate: self.rate,
+                #[cfg(feature = "tls")]
+                tls: self.tls,
                 events: self.events,
                 commands: self.commands,
             },
@@ -206,7 +257,7 @@ impl fmt::Debug for CameraBuilder {
             .field("serial", &self.serial)
             .field("cms", &self.cms)
             .field("transport", &self.transport)
-            .field("channels", &self.sources.keys())
+            .field("channels", &self.feeds.keys())
             .finish_non_exhaustive()
     }
 }

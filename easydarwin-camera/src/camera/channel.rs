@@ -1,93 +1,297 @@
-//! One channel: its source, and the push while it is wanted.
+//! A channel's sockets and source around its engine.
 
-use std::future::poll_fn;
-use std::time::{Duration, Instant};
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Instant;
 
 use bytes::Bytes;
-use easydarwin_core::client::{ClientError, ClientOptions, ClientTransport, Login, Publisher};
-use easydarwin_core::media::{AccessUnit, SessionDescription};
-use tokio::sync::{mpsc, watch};
+use easydarwin_core::client::{ClientError, ClientOptions, Link};
+use easydarwin_core::rtsp::ClientUrl;
 
+use super::datagrams::Datagrams;
 use super::event::{CameraEvent, Reporter};
-use crate::backoff::Backoff;
-use crate::control::PushTarget;
-use crate::source::{MediaSource, SourceError, blank_unit};
-use crate::url::without_password;
+use super::pump::Pump;
+use crate::feedback::Uplink;
+use crate::push::{Channel, ChannelEvent, PushError};
+use crate::socket::{SocketState, UplinkSocket};
 
-/// Waited before every further try, besides the back-off: when a media server closes an idle
-/// stream, the CMS's stop must not meet a camera that is back already.
-const RETRY_FLOOR: Duration = Duration::from_millis(500);
-/// A push that lasted this long makes the next wait a short one.
-const LASTING: Duration = Duration::from_secs(10);
+/// Assumed for the room in the kernel before the bitrate is known, in bits a second.
+const USUAL_BITRATE: u32 = 4_000_000;
+/// Read at once; with TLS a record has to fit.
+const READ: usize = 18 * 1024;
+/// Reads per turn, so that a talkative server does not keep the camera from sending.
+const READS: usize = 4;
 
-/// A push that is wanted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Wanted {
-    url: String,
-    token: Option<String>,
-    generation: Option<u64>,
-    /// Nobody asks again: tried again even when the server refuses the right.
-    always: bool,
+type Dialing = Pin<Box<dyn Future<Output = Result<Link, ClientError>> + Send>>;
+
+/// The way to the media server.
+enum Way {
+    Down,
+    Dialing(Dialing),
+    Up(Box<Connection>),
 }
 
-impl Wanted {
-    /// Without a CMS.
-    pub(super) fn always(url: String) -> Self {
-        Self {
-            url,
-            token: None,
-            generation: None,
-            always: true,
-        }
-    }
-
-    pub(super) fn asked(target: PushTarget) -> Self {
-        Self {
-            url: target.url,
-            token: target.token,
-            generation: target.generation,
-            always: false,
-        }
-    }
-
-    /// Whether a push for this serves `other`, too. A new generation is a push of its own: the
-    /// CMS would not have asked if it saw the old one.
-    fn serves(&self, other: &Self) -> bool {
-        self.url == other.url && self.generation == other.generation
-    }
+struct Connection {
+    link: Link,
+    datagrams: Option<Datagrams>,
+    socket: UplinkSocket,
+    sent: u64,
+    blocked: bool,
 }
 
-/// Asks a channel for a picture.
-#[derive(Debug)]
-pub(super) struct TakeSnapshot;
-
-pub(super) struct Channel {
+/// What a channel needs of the world.
+pub(super) struct ChannelShell {
     pub(super) number: u32,
-    pub(super) source: Box<dyn MediaSource>,
-    pub(super) transport: ClientTransport,
-    pub(super) reporter: Reporter,
-    pub(super) snapshots: mpsc::Sender<(u32, Bytes)>,
-    pub(super) seed: u64,
+    way: Way,
+    pump: Option<Pump>,
+    options: ClientOptions,
+    reporter: Reporter,
 }
 
-/// Why a push came to an end.
-enum End {
-    /// Something else is wanted now, or nothing.
-    Changed,
-    /// The camera is shut down.
-    Shutdown,
-    /// Not by our will.
-    Failed(Failure),
+impl ChannelShell {
+    pub(super) fn new(
+        number: u32,
+        pump: Option<Pump>,
+        options: ClientOptions,
+        reporter: Reporter,
+    ) -> Self {
+        Self {
+            number,
+            way: Way::Down,
+            pump,
+            options,
+            reporter,
+        }
+    }
+
+    /// Does what the engine wants.
+    pub(super) fn act(&mut self, event: ChannelEvent, channel: &mut Channel, now: Instant) {
+        let number = self.number;
+        match event {
+            ChannelEvent::OpenSource => match &mut self.pump {
+                Some(pump) => pump.open(),
+                None => channel.source_failed("the channel has no source".to_owned(), now),
+            },
+            ChannelEvent::CloseSource => {
+                if let Some(pump) = &mut self.pump {
+                    pump.close();
+                }
+            }
+            ChannelEvent::Connect { url } => self.dial(&url),
+            ChannelEvent::Bind { tracks } => self.bind(tracks, channel, now),
+            ChannelEvent::Disconnect => self.way = Way::Down,
+            ChannelEvent::KeyFrame { track } => {
+                if let Some(pump) = &mut self.pump {
+                    pump.request_key_frame();
+                }
+                self.reporter.report(CameraEvent::KeyFrameWanted {
+                    channel: number,
+                    track,
+                });
+            }
+            ChannelEvent::Advice(advice) => {
+                if let Way::Up(connection) = &mut self.way
+                    && let crate::feedback::Advice::Bitrate(bps) = advice
+                {
+                    connection.socket.set_bitrate(&connection.link, bps);
+                }
+                self.reporter.report(CameraEvent::Advice {
+                    channel: number,
+                    advice,
+                });
+            }
+            ChannelEvent::Requested { url } => self.reporter.report(CameraEvent::PushRequested {
+                channel: number,
+                url,
+            }),
+            ChannelEvent::Started => self
+                .reporter
+                .report(CameraEvent::PushStarted { channel: number }),
+            ChannelEvent::Failed(error) => self.reporter.report(CameraEvent::PushFailed {
+                channel: number,
+                reason: error.to_string(),
+            }),
+            ChannelEvent::Stopped => self
+                .reporter
+                .report(CameraEvent::PushStopped { channel: number }),
+        }
+    }
+
+    /// A picture of what the source sees.
+    pub(super) fn snapshot(&mut self) -> Option<Bytes> {
+        self.pump.as_mut()?.snapshot()
+    }
+
+    /// Writes what the engine has, as far as the sockets take it.
+    pub(super) fn write(&mut self, channel: &mut Channel, now: Instant) {
+        let Way::Up(connection) = &mut self.way else {
+            return;
+        };
+        if let Err(error) = connection.write(channel, now) {
+            self.broken(channel, error, now);
+        }
+    }
+
+    /// Takes what the world has for the engine; ready if there was something.
+    pub(super) fn poll(
+        &mut self,
+        channel: &mut Channel,
+        now: Instant,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        let mut ready = Poll::Pending;
+        if let Some(pump) = &mut self.pump
+            && pump.poll(channel, now, cx).is_ready()
+        {
+            ready = Poll::Ready(());
+        }
+        let hungry = channel.session().map(|session| session.hungry());
+        let hungry = hungry.unwrap_or_default();
+        if let Some(feed) = channel.feed()
+            && feed.poll_frames(hungry.video, hungry.audio, cx).is_ready()
+        {
+            ready = Poll::Ready(());
+        }
+        match &mut self.way {
+            Way::Down => {}
+            Way::Dialing(dialing) => {
+                if let Poll::Ready(dialed) = dialing.as_mut().poll(cx) {
+                    self.dialed(dialed, channel, now);
+                    ready = Poll::Ready(());
+                }
+            }
+            Way::Up(connection) => match connection.poll(channel, now, cx) {
+                Poll::Pending => {}
+                Poll::Ready(Ok(())) => ready = Poll::Ready(()),
+                Poll::Ready(Err(error)) => {
+                    self.broken(channel, error, now);
+                    ready = Poll::Ready(());
+                }
+            },
+        }
+        ready
+    }
+
+    fn dial(&mut self, url: &ClientUrl) {
+        let (url, options) = (url.clone(), self.options.clone());
+        let dialing = async move { Link::dial(&url, &options).await };
+        self.way = Way::Dialing(Box::pin(dialing));
+    }
+
+    fn dialed(&mut self, dialed: Result<Link, ClientError>, channel: &mut Channel, now: Instant) {
+        match dialed {
+            Ok(link) => {
+                let secure = link.is_secure();
+                self.way = Way::Up(Box::new(Connection {
+                    socket: UplinkSocket::prepare(&link, USUAL_BITRATE),
+                    link,
+                    datagrams: None,
+                    sent: 0,
+                    blocked: false,
+                }));
+                channel.connected(secure, now);
+            }
+            Err(error) => {
+                self.way = Way::Down;
+                channel.failed(PushError::Dial(with_causes(&error)), now);
+            }
+        }
+    }
+
+    fn bind(&mut self, tracks: usize, channel: &mut Channel, now: Instant) {
+        let Way::Up(connection) = &mut self.way else {
+            return;
+        };
+        match Datagrams::bind(&connection.link, tracks) {
+            Ok(datagrams) => {
+                let ports = datagrams.ports();
+                connection.datagrams = Some(datagrams);
+                channel.bound(ports, now);
+            }
+            Err(error) => channel.failed(PushError::Dial(with_causes(&error)), now),
+        }
+    }
+
+    fn broken(&mut self, channel: &mut Channel, error: io::Error, now: Instant) {
+        self.way = Way::Down;
+        let error = match error.kind() {
+            // A server that closes while something of ours is unread resets: also an end.
+            io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe => PushError::Closed,
+            _ => PushError::Dial(format!("the connection to the media server broke: {error}")),
+        };
+        channel.failed(error, now);
+    }
 }
 
-#[derive(Debug, thiserror::Error)]
-enum Failure {
-    #[error(transparent)]
-    Source(#[from] SourceError),
-    #[error("{}", with_causes(.0))]
-    Push(#[from] ClientError),
+impl Connection {
+    fn write(&mut self, channel: &mut Channel, now: Instant) -> io::Result<()> {
+        self.link.flush()?;
+        self.blocked = false;
+        if let Some(session) = channel.session() {
+            while !session.output().is_empty() {
+                let count = self.link.try_write(session.output())?.unwrap_or(0);
+                session.written(count, now);
+                self.sent += u64::try_from(count).unwrap_or(0);
+                if count == 0 {
+                    self.blocked = true;
+                    break;
+                }
+            }
+        }
+        if let Some(datagrams) = &mut self.datagrams {
+            datagrams.send(channel, now)?;
+        }
+        if channel.uplink_due(now) {
+            let mut uplink = Uplink {
+                sent_total: self.sent,
+                ..Uplink::default()
+            };
+            SocketState::read(&self.link).fill(&mut uplink);
+            channel.uplink(uplink, now);
+        }
+        Ok(())
+    }
+
+    fn poll(
+        &mut self,
+        channel: &mut Channel,
+        now: Instant,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        let mut ready = Poll::Pending;
+        if let Some(datagrams) = &mut self.datagrams
+            && datagrams.poll(channel, now, cx).is_ready()
+        {
+            ready = Poll::Ready(Ok(()));
+        }
+        let mut room = [0; READ];
+        for _ in 0..READS {
+            if self.link.poll_ready(false, cx).is_pending() {
+                break;
+            }
+            match self.link.read(&mut room) {
+                Ok(Some(0)) => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+                Ok(Some(count)) => {
+                    channel.received(room.get(..count).unwrap_or_default(), now);
+                    ready = Poll::Ready(Ok(()));
+                }
+                Ok(None) => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        if self.blocked && self.link.poll_ready(true, cx).is_ready() {
+            ready = Poll::Ready(Ok(()));
+        }
+        ready
+    }
 }
 
+/// An error and what lies under it, in one line.
 fn with_causes(error: &ClientError) -> String {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
@@ -96,252 +300,4 @@ fn with_causes(error: &ClientError) -> String {
         cause = error.source();
     }
     text
-}
-
-/// What a channel is told while it does something else.
-enum Interrupt {
-    Changed,
-    Shutdown,
-    Snapshot,
-}
-
-/// The channel's ear.
-struct Orders {
-    wanted: watch::Receiver<Option<Wanted>>,
-    requests: mpsc::Receiver<TakeSnapshot>,
-}
-
-impl Orders {
-    async fn next(&mut self) -> Interrupt {
-        tokio::select! {
-            changed = self.wanted.changed() => match changed {
-                Ok(()) => Interrupt::Changed,
-                Err(_) => Interrupt::Shutdown,
-            },
-            Some(TakeSnapshot) = self.requests.recv() => Interrupt::Snapshot,
-        }
-    }
-
-    fn wanted(&mut self) -> Option<Wanted> {
-        self.wanted.borrow_and_update().clone()
-    }
-}
-
-impl Channel {
-    /// Runs until the sender of `wanted` is gone.
-    pub(super) async fn run(
-        mut self,
-        wanted: watch::Receiver<Option<Wanted>>,
-        requests: mpsc::Receiver<TakeSnapshot>,
-    ) {
-        let mut orders = Orders { wanted, requests };
-        let mut backoff = Backoff::new(self.seed);
-        loop {
-            let Some(wanted) = orders.wanted() else {
-                match orders.next().await {
-                    Interrupt::Changed => continue,
-                    Interrupt::Shutdown => return,
-                    Interrupt::Snapshot => self.take_snapshot(),
-                }
-                continue;
-            };
-            self.reporter.report(CameraEvent::PushRequested {
-                channel: self.number,
-                url: without_password(&wanted.url),
-            });
-            backoff.reset();
-            if matches!(
-                self.keep_pushing(&wanted, &mut orders, &mut backoff).await,
-                End::Shutdown
-            ) {
-                return;
-            }
-        }
-    }
-
-    /// Pushes, and again after a failure, until something else is wanted.
-    async fn keep_pushing(
-        &mut self,
-        first: &Wanted,
-        orders: &mut Orders,
-        backoff: &mut Backoff,
-    ) -> End {
-        let mut wanted = first.clone();
-        loop {
-            let began = Instant::now();
-            let end = self.push(&mut wanted, orders).await;
-            self.source.close();
-            let failure = match end {
-                End::Failed(failure) => failure,
-                end => {
-                    self.stopped();
-                    return end;
-                }
-            };
-            // A server that closes an idle stream is about to have it stopped by the CMS: no fault.
-            let closed = matches!(failure, Failure::Push(ClientError::Closed));
-            if !closed {
-                self.failed(&failure);
-            }
-            if let Some(end) = self.pause(orders, Some(RETRY_FLOOR)).await {
-                return end;
-            }
-            if closed {
-                self.failed(&failure);
-            }
-            if began.elapsed() >= LASTING {
-                backoff.reset();
-            }
-            let refused = is_refusal(&failure) && !wanted.always;
-            let wait = (!refused).then(|| backoff.next(Instant::now()));
-            if let Some(end) = self.pause(orders, wait).await {
-                return end;
-            }
-        }
-    }
-
-    /// Waits before a further try, without `time` for ever. An end when something else is wanted.
-    async fn pause(&mut self, orders: &mut Orders, time: Option<Duration>) -> Option<End> {
-        let wait = tokio::time::sleep(time.unwrap_or_default());
-        tokio::pin!(wait);
-        let end = loop {
-            tokio::select! {
-                () = &mut wait, if time.is_some() => return None,
-                order = orders.next() => match order {
-                    Interrupt::Changed => break End::Changed,
-                    Interrupt::Shutdown => break End::Shutdown,
-                    Interrupt::Snapshot => self.take_snapshot(),
-                },
-            }
-        };
-        self.stopped();
-        Some(end)
-    }
-
-    /// One session at the media server.
-    async fn push(&mut self, wanted: &mut Wanted, orders: &mut Orders) -> End {
-        let source = &mut self.source;
-        let opening = async {
-            let description = poll_fn(|cx| source.poll_open(cx)).await?;
-            connect(wanted, description, self.transport).await
-        };
-        let opened = tokio::select! {
-            opened = opening => opened,
-            // A picture can wait until the stream runs.
-            changed = orders.wanted.changed() => return match changed {
-                Ok(()) => End::Changed,
-                Err(_) => End::Shutdown,
-            },
-        };
-        let mut publisher = match opened {
-            Ok(publisher) => publisher,
-            Err(failure) => return End::Failed(failure),
-        };
-        self.reporter.report(CameraEvent::PushStarted {
-            channel: self.number,
-        });
-        let end = self.stream(&mut publisher, wanted, orders).await;
-        // A session that failed has nobody to take leave of.
-        if !matches!(end, End::Failed(Failure::Push(_)))
-            && let Err(error) = publisher.close().await
-        {
-            tracing::debug!(channel = self.number, %error, "TEARDOWN not delivered");
-        }
-        end
-    }
-
-    async fn stream(
-        &mut self,
-        publisher: &mut Publisher,
-        wanted: &mut Wanted,
-        orders: &mut Orders,
-    ) -> End {
-        // The server may have waited for us since the source was opened.
-        self.source.request_key_frame();
-        let mut unit = blank_unit(Instant::now());
-        loop {
-            let order = tokio::select! {
-                frame = poll_fn(|cx| self.source.poll_frame(cx, &mut unit)) => {
-                    if let Err(error) = frame {
-                        return End::Failed(error.into());
-                    }
-                    // An order may cut in: what is not sent then goes with the next unit.
-                    tokio::select! {
-                        sent = send(publisher, &unit) => match sent {
-                            Ok(()) => continue,
-                            Err(failure) => return End::Failed(failure),
-                        },
-                        order = orders.next() => order,
-                    }
-                }
-                ended = publisher.drive() => match ended {
-                    Ok(()) => continue,
-                    Err(error) => return End::Failed(error.into()),
-                },
-                order = orders.next() => order,
-            };
-            match order {
-                Interrupt::Shutdown => return End::Shutdown,
-                Interrupt::Snapshot => self.take_snapshot(),
-                Interrupt::Changed => match orders.wanted() {
-                    Some(new) if wanted.serves(&new) => *wanted = new,
-                    _ => return End::Changed,
-                },
-            }
-        }
-    }
-
-    fn failed(&self, failure: &Failure) {
-        self.reporter.report(CameraEvent::PushFailed {
-            channel: self.number,
-            reason: failure.to_string(),
-        });
-    }
-
-    fn stopped(&self) {
-        self.reporter.report(CameraEvent::PushStopped {
-            channel: self.number,
-        });
-    }
-
-    fn take_snapshot(&mut self) {
-        if let Some(jpeg) = self.source.snapshot() {
-            // Full means that the CMS does not take them.
-            let _ = self.snapshots.try_send((self.number, jpeg));
-        }
-    }
-}
-
-async fn connect(
-    wanted: &Wanted,
-    description: SessionDescription,
-    transport: ClientTransport,
-) -> Result<Publisher, Failure> {
-    let mut options = ClientOptions::default();
-    options.transport = transport;
-    if let Some(token) = &wanted.token {
-        options.login = Login::Bearer(token.clone());
-    }
-    Ok(Publisher::connect(&wanted.url, description, options).await?)
-}
-
-/// Sends a unit. One that the payload format cannot carry is left out.
-async fn send(publisher: &mut Publisher, unit: &AccessUnit) -> Result<(), Failure> {
-    match publisher.send(unit).await {
-        Err(error @ (ClientError::Packetize(_) | ClientError::NoSuchTrack(_))) => {
-            tracing::warn!(%error, "access unit left out");
-            Ok(())
-        }
-        sent => Ok(sent?),
-    }
-}
-
-/// Whether the media server denies the right to publish.
-fn is_refusal(failure: &Failure) -> bool {
-    let Failure::Push(error) = failure else {
-        return false;
-    };
-    error
-        .status()
-        .is_some_and(|status| matches!(status.code(), 401 | 403))
 }

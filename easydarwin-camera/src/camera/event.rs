@@ -5,6 +5,7 @@ use easydarwin_core::protocol::ErrorNum;
 use tokio::sync::mpsc;
 
 use crate::control::{Command, CommandId};
+use crate::feedback::Advice;
 
 /// What happens to a camera, for logs and embedders.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +55,20 @@ pub enum CameraEvent {
     PushStopped {
         /// Channel, from 1.
         channel: u32,
+    },
+    /// The encoder of a track should make a key frame: the push begins, or one was dropped.
+    KeyFrameWanted {
+        /// Channel, from 1.
+        channel: u32,
+        /// Index of the track.
+        track: usize,
+    },
+    /// What the uplink carries has changed: what the encoder should do from now on.
+    Advice {
+        /// Channel, from 1.
+        channel: u32,
+        /// What.
+        advice: Advice,
     },
     /// The CMS took a snapshot.
     SnapshotSent {
@@ -105,6 +120,12 @@ impl Reporter {
                 tracing::warn!(channel, reason, "push failed");
             }
             CameraEvent::PushStopped { channel } => tracing::info!(channel, "push stopped"),
+            CameraEvent::KeyFrameWanted { channel, track } => {
+                tracing::debug!(channel, track, "key frame wanted");
+            }
+            CameraEvent::Advice { channel, advice } => {
+                tracing::debug!(channel, ?advice, "advice to the encoder");
+            }
             CameraEvent::SnapshotSent { channel } => tracing::debug!(channel, "snapshot sent"),
         }
         if let Some(events) = &self.0 {

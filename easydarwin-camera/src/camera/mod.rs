@@ -1,27 +1,38 @@
-//! The tokio shell: connections, timers and pushes around the engine.
+//! The tokio shell: connections, timers and sources around the engine.
+//!
+//! One future does everything: it spawns nothing, so that a camera costs one task, and allocates
+//! nothing while a stream goes on as before.
 
 mod builder;
 mod channel;
 mod control;
+mod datagrams;
 mod event;
+mod pump;
 
 pub use builder::{BuildError, CameraBuilder, PushTransport};
 pub use event::{CameraCommand, CameraEvent};
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+use std::time::Instant;
 
-use easydarwin_core::client::ClientTransport;
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use easydarwin_core::client::ClientOptions;
+use tokio::time::Sleep;
 
-use self::builder::Settings;
-use self::channel::{Channel, Wanted};
-use self::control::Control;
+use self::builder::{Feed, Settings};
+use self::channel::ChannelShell;
+use self::control::ControlShell;
 use self::event::Reporter;
+use self::pump::Pump;
 use crate::backoff::random_seed;
+use crate::control::{ControlEngine, ControlEvent};
+use crate::engine::{CameraEngine, EngineEvent};
+use crate::push::{Channel, Wanted};
 
-/// Snapshots that may be under way per camera; more are not asked for.
-const SNAPSHOT_QUEUE: usize = 8;
+/// Turns without a pause: then others of the runtime are let on.
+const TURNS: usize = 32;
 
 /// A camera that runs as one future; many of them share a runtime.
 #[derive(Debug)]
@@ -40,47 +51,138 @@ impl Camera {
     /// Neither a CMS that is not there yet nor one that goes away ends it. Needs a tokio runtime
     /// with time and IO enabled. Dropping the future ends everything at once, without TEARDOWN.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let settings = self.settings;
+        let mut shell = Shell::new(self.settings, Instant::now());
+        let mut shutdown = pin!(shutdown);
+        let mut sleep = pin!(tokio::time::sleep_until(Instant::now().into()));
+        let mut leaving = false;
+        poll_fn(|cx| {
+            for _ in 0..TURNS {
+                let now = Instant::now();
+                if !leaving && shutdown.as_mut().poll(cx).is_ready() {
+                    leaving = true;
+                    shell.engine.leave(now);
+                }
+                shell.work(now);
+                if shell.engine.has_left() {
+                    return Poll::Ready(());
+                }
+                if shell.poll(now, sleep.as_mut(), cx).is_pending() {
+                    return Poll::Pending;
+                }
+            }
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+struct Shell {
+    engine: CameraEngine,
+    control: ControlShell,
+    channels: Vec<ChannelShell>,
+}
+
+impl Shell {
+    fn new(settings: Settings, now: Instant) -> Self {
         let reporter = Reporter::new(settings.events);
-        let (snapshots, taken) = mpsc::channel(SNAPSHOT_QUEUE);
-        let mut tasks = JoinSet::new();
+        let datagrams = settings.transport == PushTransport::Udp;
+        let mut engines = Vec::new();
         let mut channels = Vec::new();
-        let mut direct = settings.push_to;
-        for (number, source) in settings.sources {
-            let first = direct.take().map(Wanted::always);
-            let (wanted, wants) = watch::channel(first);
-            let (requests, asked) = mpsc::channel(1);
-            channels.push(control::ChannelHandle {
-                number,
-                wanted,
-                requests,
-            });
-            let channel = Channel {
-                number,
-                source,
-                transport: match settings.transport {
-                    PushTransport::Tcp => ClientTransport::Tcp,
-                    PushTransport::Udp => ClientTransport::UdpThenTcp,
-                },
-                reporter: reporter.clone(),
-                snapshots: snapshots.clone(),
-                seed: random_seed(),
-            };
-            tasks.spawn(channel.run(wants, asked));
+        let mut options = ClientOptions::default();
+        #[cfg(feature = "tls")]
+        {
+            options.tls = settings.tls;
         }
-        drop(snapshots);
+        options.user_agent = crate::USER_AGENT.to_owned();
+        for (number, feed) in settings.feeds {
+            let (feed, pump) = match feed {
+                Feed::Source(source) => (None, Some(Pump::new(source, settings.queue.clone()))),
+                Feed::Frames(feed) => (Some(*feed), None),
+            };
+            let mut channel = Channel::new(feed, datagrams, random_seed());
+            if let Some(rate) = &settings.rate {
+                channel.control_rate(*rate);
+            }
+            engines.push((number, channel));
+            let shell = ChannelShell::new(number, pump, options.clone(), reporter.clone());
+            channels.push(shell);
+        }
         let control = settings
             .engine
-            .map(|config| Control::new(config, settings.commands, reporter));
-        let channels = match control {
-            Some(control) => control.run(channels, taken, shutdown).await,
-            None => {
-                shutdown.await;
-                channels
+            .map(|config| ControlEngine::new(config, now));
+        let mut engine = CameraEngine::new(control, engines, now);
+        if let (Some(url), Some(first)) = (settings.push_to, channels.first()) {
+            engine.want(first.number, Some(Wanted::always(url)), now);
+        }
+        Self {
+            engine,
+            control: ControlShell::new(settings.commands, reporter),
+            channels,
+        }
+    }
+
+    /// Does what is due, and writes what there is to write.
+    fn work(&mut self, now: Instant) {
+        self.engine.work(now);
+        while let Some(event) = self.engine.poll_event(now) {
+            self.act(event, now);
+        }
+        for shell in &mut self.channels {
+            if let Some(channel) = self.engine.channel(shell.number) {
+                shell.write(channel, now);
             }
+        }
+        if let Some(engine) = self.engine.control() {
+            self.control.write(engine, now);
+        }
+    }
+
+    fn act(&mut self, event: EngineEvent, now: Instant) {
+        match event {
+            EngineEvent::Channel { number, event } => {
+                let shell = self.channels.iter_mut().find(|s| s.number == number);
+                if let (Some(shell), Some(channel)) = (shell, self.engine.channel(number)) {
+                    shell.act(event, channel, now);
+                }
+            }
+            EngineEvent::Control(ControlEvent::TakeSnapshot { channel }) => {
+                let shell = self.channels.iter_mut().find(|s| s.number == channel);
+                if let Some(jpeg) = shell.and_then(ChannelShell::snapshot)
+                    && let Some(engine) = self.engine.control()
+                    && !engine.snapshot(channel, &jpeg, now)
+                {
+                    tracing::warn!(channel, size = jpeg.len(), "snapshot not sent");
+                }
+            }
+            EngineEvent::Control(event) => {
+                if let Some(engine) = self.engine.control() {
+                    self.control.act(event, engine);
+                }
+            }
+        }
+    }
+
+    /// Takes what the world has; ready if there was something, or time has come for more work.
+    fn poll(&mut self, now: Instant, mut sleep: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut ready = false;
+        if let Some(engine) = self.engine.control() {
+            ready |= self.control.poll(engine, now, cx).is_ready();
+        }
+        for shell in &mut self.channels {
+            if let Some(channel) = self.engine.channel(shell.number) {
+                ready |= shell.poll(channel, now, cx).is_ready();
+            }
+        }
+        if ready {
+            return Poll::Ready(());
+        }
+        let Some(due) = self.engine.poll_timeout(now) else {
+            return Poll::Pending;
         };
-        // The senders are what the channels wait for: without them they end their pushes.
-        drop(channels);
-        while tasks.join_next().await.is_some() {}
+        if sleep.deadline() != due.into() {
+            sleep.as_mut().reset(due.into());
+        }
+        sleep.poll(cx)
     }
 }

@@ -48,8 +48,6 @@ const MAX_OUTPUT: usize = 4 << 20;
 /// What a CMS may ask for as time between registers.
 const KEEP_ALIVE_RANGE: std::ops::RangeInclusive<u64> = 1..=60;
 
-const USER_AGENT: &str = concat!("EasyDarwinCamera/", env!("CARGO_PKG_VERSION"));
-
 /// The device's end of the control connection.
 #[derive(Debug)]
 pub struct ControlEngine {
@@ -326,7 +324,7 @@ impl ControlEngine {
     }
 
     fn send(&mut self, message: &Envelope) {
-        let bytes = message.to_request(USER_AGENT);
+        let bytes = message.to_request(crate::USER_AGENT);
         self.output_len += bytes.len();
         self.output.push_back(bytes);
     }

@@ -24,11 +24,13 @@ pub struct FrameFeed {
     channel: Arc<Channel>,
     alarm: Alarm,
     pub(super) epoch: Instant,
+    configured_latency: Duration,
     max_latency: Duration,
     pre_roll: Duration,
     /// How late frames may be until the past that a push begins with is sent.
     allowed: Duration,
     live: bool,
+    of_source: bool,
     scratch: Vec<u8>,
 }
 
@@ -166,10 +168,12 @@ impl FrameFeed {
             channel,
             alarm: Alarm::new(),
             epoch,
+            configured_latency: config.max_latency,
             max_latency: config.max_latency,
             pre_roll: config.pre_roll,
             allowed: config.max_latency,
             live: false,
+            of_source: false,
             scratch: Vec::new(),
         };
         feed.set_resting_mode(false);
@@ -186,9 +190,40 @@ impl FrameFeed {
         Some(self.streams.get(track)?.shared.counters.read())
     }
 
-    /// The most that a frame may wait.
-    pub(crate) fn max_latency(&self) -> Duration {
-        self.max_latency
+    /// The feed of a source that is opened when it is wanted, and has nothing to keep.
+    pub(crate) fn of_source(mut self) -> Self {
+        self.of_source = true;
+        self
+    }
+
+    pub(crate) fn is_of_source(&self) -> bool {
+        self.of_source
+    }
+
+    /// From now on frames may wait for so long, at most as long as configured: more waits behind
+    /// the ring.
+    pub(crate) fn limit_latency(&mut self, limit: Duration) {
+        let caught_up = self.allowed == self.max_latency;
+        self.max_latency = limit.min(self.configured_latency);
+        if caught_up {
+            self.allowed = self.max_latency;
+        }
+    }
+
+    /// Frames dropped because the uplink was too slow.
+    pub(crate) fn slow_drops(&self) -> u64 {
+        let counts = self
+            .streams
+            .iter()
+            .map(|stream| stream.shared.counters.read());
+        let slow = [DropCause::QueueFull, DropCause::Late];
+        counts
+            .map(|counts| {
+                slow.iter()
+                    .map(|cause| counts.dropped_by(*cause))
+                    .sum::<u64>()
+            })
+            .sum()
     }
 
     /// Frames are taken for a push that is about to begin, or goes on. The first one of a video stream
@@ -223,10 +258,18 @@ impl FrameFeed {
 
     /// The next frame to send, if there is one; drops what is too late.
     pub(crate) fn next(&mut self, now: Instant) -> Option<Next> {
+        self.next_of(now, None)
+    }
+
+    /// [`next`](Self::next) of the audio streams, or of the others.
+    pub(crate) fn next_of(&mut self, now: Instant, audio: Option<bool>) -> Option<Next> {
         let now_us = self.micros(now);
         let oldest_us = now_us.saturating_sub(as_micros(self.allowed));
         let mut first: Option<(usize, Meta)> = None;
         for (track, stream) in self.streams.iter_mut().enumerate() {
+            if audio.is_some_and(|audio| audio == stream.shared.video) {
+                continue;
+            }
             let head = stream.consumer.head();
             let before = stream.read;
             stream.skip_late(head, oldest_us);
@@ -238,10 +281,10 @@ impl FrameFeed {
                 continue;
             }
             let meta = stream.consumer.meta(stream.read);
-            let earlier = first.is_none_or(|(other, best)| {
+            let earlier = first.is_none_or(|(_, best)| {
                 // Of two of the same moment the audio frame, which is small.
-                let audio = !stream.shared.video && self.tracks.get(other).is_some();
-                meta.pushed_us < best.pushed_us || (meta.pushed_us == best.pushed_us && audio)
+                let sound = meta.pushed_us == best.pushed_us && !stream.shared.video;
+                meta.pushed_us < best.pushed_us || sound
             });
             if earlier {
                 first = Some((track, meta));
@@ -327,26 +370,26 @@ impl FrameFeed {
         (Duration::from_micros(age), bytes)
     }
 
-    /// Ready when frames came since the last time, or may have come. While nothing is sent, only
-    /// what is urgent counts.
-    pub(crate) fn poll_frames(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let wake = if self.live {
-            Wake::Always
-        } else {
-            Wake::Urgent
-        };
+    /// Ready when there are frames of a kind that can be taken now, or something urgent happened to
+    /// the ring.
+    pub(crate) fn poll_frames(
+        &mut self,
+        video: bool,
+        audio: bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
         // A broken alarm would be a broken runtime; frames are seen at the next timer then.
         let rung = self.alarm.poll(&self.channel.waker, cx).is_ready();
+        let takes = video || audio;
+        let wake = if takes { Wake::Always } else { Wake::Urgent };
         self.channel.bell.sleep(wake);
-        if rung || (self.live && self.has_frames()) {
+        let wanted = |stream: &StreamFeed| if stream.shared.video { video } else { audio };
+        let mut streams = self.streams.iter();
+        if rung || streams.any(|stream| wanted(stream) && stream.has_frames()) {
             self.channel.bell.awake();
             return Poll::Ready(());
         }
         Poll::Pending
-    }
-
-    fn has_frames(&self) -> bool {
-        self.streams.iter().any(StreamFeed::has_frames)
     }
 
     fn set_resting_mode(&self, wanted: bool) {

@@ -1,5 +1,3 @@
-//! A bare connection for those who drive a session themselves.
-
 use std::io;
 use std::net::SocketAddr;
 use std::task::{Context, Poll};
@@ -12,22 +10,25 @@ use super::wire::Wire;
 use super::{ClientError, ClientOptions};
 use crate::rtsp::ClientUrl;
 
-/// What carries the bytes of one connection: TCP, TLS or a tunnel, as URL and options say.
+/// A bare connection for those who drive a session themselves: TCP, TLS or a tunnel, as URL and
+/// options say. Reads and writes never wait.
 #[derive(Debug)]
-pub(crate) struct Link {
+pub struct Link {
     wire: Wire,
-    pub(crate) peer: SocketAddr,
-    pub(crate) local: SocketAddr,
+    /// The server's address.
+    pub peer: SocketAddr,
+    /// Our own.
+    pub local: SocketAddr,
     /// What came behind the answer that opened a tunnel.
-    pub(crate) early: BytesMut,
+    pub early: BytesMut,
 }
 
 impl Link {
     /// Connects; `options` gives the time for it.
-    pub(crate) async fn dial(
-        url: &ClientUrl,
-        options: &ClientOptions,
-    ) -> Result<Self, ClientError> {
+    ///
+    /// # Errors
+    /// [`ClientError`] says what failed: the name, the connection, TLS, the tunnel, or the time.
+    pub async fn dial(url: &ClientUrl, options: &ClientOptions) -> Result<Self, ClientError> {
         let host = format!("{}:{}", url.host(), url.port());
         let after = options.connect_timeout;
         let mut early = BytesMut::new();
@@ -45,17 +46,32 @@ impl Link {
     }
 
     /// Whether nobody on the way can read along.
-    pub(crate) fn is_secure(&self) -> bool {
+    pub fn is_secure(&self) -> bool {
         self.wire.is_secure()
     }
 
     /// Appends what there is; `None`: nothing now, 0: the peer closed.
-    pub(crate) fn try_read(&self, input: &mut BytesMut) -> io::Result<Option<usize>> {
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn try_read(&self, input: &mut BytesMut) -> io::Result<Option<usize>> {
         self.wire.try_read(input)
     }
 
+    /// Reads what there is into memory of the caller's; `None`: nothing now, 0: the peer closed.
+    /// With TLS `room` must hold more than 17 KiB, a record.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn read(&self, room: &mut [u8]) -> io::Result<Option<usize>> {
+        self.wire.read(room)
+    }
+
     /// Writes what is taken at once; `None`: nothing.
-    pub(crate) fn try_write(&mut self, bytes: &[u8]) -> io::Result<Option<usize>> {
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn try_write(&mut self, bytes: &[u8]) -> io::Result<Option<usize>> {
         match self.wire.try_write(bytes) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
             result => result.map(Some),
@@ -63,12 +79,15 @@ impl Link {
     }
 
     /// Sends on what was taken, as far as that is possible at once.
-    pub(crate) fn flush(&mut self) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn flush(&mut self) -> io::Result<()> {
         self.wire.flush().map(|_| ())
     }
 
     /// Ready when there is something to read, or room to write if `writes` or something is left.
-    pub(crate) fn poll_ready(&self, writes: bool, cx: &mut Context<'_>) -> Poll<()> {
+    pub fn poll_ready(&self, writes: bool, cx: &mut Context<'_>) -> Poll<()> {
         let writes = writes || self.wire.has_left();
         let read = self.wire.poll_read_ready(cx).is_ready();
         let write = writes && self.wire.poll_write_ready(cx).is_ready();
@@ -77,5 +96,13 @@ impl Link {
         } else {
             Poll::Pending
         }
+    }
+}
+
+#[cfg(unix)]
+impl std::os::fd::AsFd for Link {
+    /// The socket that is written to.
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.wire.socket().as_fd()
     }
 }

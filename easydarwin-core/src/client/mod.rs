@@ -1,6 +1,9 @@
 //! RTSP client: [`Publisher`] pushes a stream to a server, [`Player`] pulls one from a server or
 //! an IP camera.
 //!
+//! Whoever drives a [`ClientSession`](crate::rtsp::ClientSession) himself finds the ways that its bytes
+//! travel in [`Link`] and [`UdpPair`].
+//!
 //! Neither spawns a task: work happens while one of their futures is awaited, and all of those
 //! may be dropped at any point without losing a byte. Between access units await
 //! [`Publisher::drive`], so that keep-alives go out and the end of the connection is seen:
@@ -27,7 +30,6 @@ mod error;
 #[cfg(feature = "server")]
 mod handover;
 mod handshake;
-#[cfg(feature = "server")]
 mod link;
 mod options;
 mod played;
@@ -44,12 +46,12 @@ mod wire;
 #[cfg(feature = "server")]
 pub(crate) use handover::Handover;
 #[cfg(feature = "server")]
-pub(crate) use link::Link;
-#[cfg(feature = "server")]
-pub(crate) use udp::{MAX_DATAGRAM, UdpPair};
+pub(crate) use udp::MAX_DATAGRAM;
 
 pub use crate::rtsp::Login;
 pub use error::ClientError;
+pub use link::Link;
 pub use options::{ClientOptions, ClientTransport};
 pub use player::{PlayedPacket, Player};
 pub use publisher::Publisher;
+pub use udp::UdpPair;

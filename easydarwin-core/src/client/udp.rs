@@ -1,5 +1,6 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use tokio::net::UdpSocket;
@@ -13,10 +14,11 @@ pub(crate) const MAX_DATAGRAM: usize = 65_535;
 
 /// The sockets of one track: an even port for RTP and the next one for RTCP (RFC 3550, 11).
 #[derive(Debug)]
-pub(crate) struct UdpPair {
+pub struct UdpPair {
     pub(crate) rtp: UdpSocket,
     pub(crate) rtcp: UdpSocket,
-    pub(crate) ports: (u16, u16),
+    /// Our own ports.
+    pub ports: (u16, u16),
     /// Where the peer's media comes from.
     peer: IpAddr,
     /// The peer's ports, once known.
@@ -24,7 +26,11 @@ pub(crate) struct UdpPair {
 }
 
 impl UdpPair {
-    pub(crate) fn bind(local: IpAddr, peer: IpAddr) -> Result<Self, ClientError> {
+    /// Two free ports at `local`, to talk with `peer`. Needs a tokio runtime with IO.
+    ///
+    /// # Errors
+    /// [`ClientError::UdpPorts`] when there are none.
+    pub fn bind(local: IpAddr, peer: IpAddr) -> Result<Self, ClientError> {
         let mut failed = io::Error::from(io::ErrorKind::AddrInUse);
         for _ in 0..ATTEMPTS {
             match Self::try_bind(local, peer) {
@@ -55,7 +61,7 @@ impl UdpPair {
     }
 
     /// Takes the server's side from its answer to SETUP.
-    pub(crate) fn set_peer(&mut self, source: Option<&str>, ports: Option<(u16, u16)>) {
+    pub fn set_peer(&mut self, source: Option<&str>, ports: Option<(u16, u16)>) {
         if let Some(source) = source.and_then(|text| text.parse().ok()) {
             self.peer = source;
         }
@@ -67,6 +73,38 @@ impl UdpPair {
         match self.peer_ports {
             Some((port, _)) => gone_is_lost(self.rtp.send_to(packet, (self.peer, port)).await),
             None => Ok(()),
+        }
+    }
+
+    /// Sends a datagram if the socket takes it now; false if it does not. A port where nobody
+    /// listens is a lost packet.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn try_send(&self, rtcp: bool, packet: &[u8]) -> io::Result<bool> {
+        let Some((rtp_port, rtcp_port)) = self.peer_ports else {
+            return Ok(true);
+        };
+        let (socket, port) = if rtcp {
+            (&self.rtcp, rtcp_port)
+        } else {
+            (&self.rtp, rtp_port)
+        };
+        match socket.try_send_to(packet, SocketAddr::new(self.peer, port)) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            result => gone_is_lost(result).map(|()| true),
+        }
+    }
+
+    /// Ready when a datagram may be there, or may be sent if `writes`.
+    pub fn poll_ready(&self, writes: bool, cx: &mut Context<'_>) -> Poll<()> {
+        let sockets = [&self.rtp, &self.rtcp];
+        let mut ready = sockets.iter().any(|s| s.poll_recv_ready(cx).is_ready());
+        ready |= writes && self.rtp.poll_send_ready(cx).is_ready();
+        if ready {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
         }
     }
 
@@ -91,8 +129,8 @@ impl UdpPair {
         }
     }
 
-    /// One datagram of the peer, if there is one. `scratch` holds [`MAX_DATAGRAM`] bytes.
-    pub(crate) fn receive(&self, rtcp: bool, scratch: &mut [u8]) -> Option<Bytes> {
+    /// One datagram of the peer, if there is one. `scratch` should hold the largest one, 65 535 bytes.
+    pub fn receive(&self, rtcp: bool, scratch: &mut [u8]) -> Option<Bytes> {
         let socket = if rtcp { &self.rtcp } else { &self.rtp };
         loop {
             match socket.try_recv_from(scratch) {

@@ -75,6 +75,17 @@ impl Wire {
         }
     }
 
+    /// Reads what there is; `None`: nothing now, 0: the server closed.
+    pub(super) fn read(&self, room: &mut [u8]) -> io::Result<Option<usize>> {
+        self.reading().try_read(room)
+    }
+
+    /// The socket that is written to.
+    #[cfg(unix)]
+    pub(super) fn socket(&self) -> &TcpStream {
+        self.writing().socket()
+    }
+
     pub(super) fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Direct(channel) => channel.try_write(&[IoSlice::new(bytes)]),

@@ -53,17 +53,6 @@ impl Channel {
         }
     }
 
-    pub(crate) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.socket().poll_read_ready(cx)
-    }
-
-    pub(crate) fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.socket().poll_write_ready(cx)
-    }
-}
-
-#[cfg(any(feature = "server", feature = "tunnel"))]
-impl Channel {
     /// Reads what there is; `None`: nothing now, 0: the peer closed. `room` must hold more than
     /// 17 KiB, a record of TLS.
     pub(crate) fn try_read(&self, room: &mut [u8]) -> io::Result<Option<usize>> {
@@ -77,6 +66,17 @@ impl Channel {
         }
     }
 
+    pub(crate) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.socket().poll_read_ready(cx)
+    }
+
+    pub(crate) fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.socket().poll_write_ready(cx)
+    }
+}
+
+#[cfg(any(feature = "server", feature = "tunnel"))]
+impl Channel {
     /// Until a read may bring something; sends what is left over meanwhile.
     pub(crate) async fn readable(&self) -> io::Result<()> {
         match self {

@@ -1,0 +1,94 @@
+//! A channel's datagrams.
+
+use std::io;
+use std::net::IpAddr;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use easydarwin_core::client::{ClientError, Link, UdpPair};
+
+use crate::push::Channel;
+
+/// RTCP of a media server; more is cut off.
+const RECEIVE: usize = 2048;
+
+/// The sockets of each track.
+#[derive(Debug)]
+pub(super) struct Datagrams {
+    pairs: Vec<UdpPair>,
+    /// The server's ports are known.
+    aimed: bool,
+    scratch: Box<[u8; RECEIVE]>,
+    blocked: bool,
+}
+
+impl Datagrams {
+    pub(super) fn bind(link: &Link, tracks: usize) -> Result<Self, ClientError> {
+        let (local, peer): (IpAddr, IpAddr) = (link.local.ip(), link.peer.ip());
+        let pairs = (0..tracks).map(|_| UdpPair::bind(local, peer));
+        Ok(Self {
+            pairs: pairs.collect::<Result<_, _>>()?,
+            aimed: false,
+            scratch: Box::new([0; RECEIVE]),
+            blocked: false,
+        })
+    }
+
+    pub(super) fn ports(&self) -> Vec<(u16, u16)> {
+        self.pairs.iter().map(|pair| pair.ports).collect()
+    }
+
+    /// Sends what may go now.
+    pub(super) fn send(&mut self, channel: &mut Channel, now: Instant) -> io::Result<()> {
+        let Some(session) = channel.session() else {
+            return Ok(());
+        };
+        if !session.is_recording() || !session.has_datagrams() {
+            return Ok(());
+        }
+        if !self.aimed {
+            self.aimed = true;
+            for (track, pair) in self.pairs.iter_mut().enumerate() {
+                if let Some((source, ports)) = session.remote(track) {
+                    pair.set_peer(source, Some(ports));
+                }
+            }
+        }
+        self.blocked = false;
+        while let Some(datagram) = session.datagram(now) {
+            if let Some(pair) = self.pairs.get(datagram.track)
+                && !pair.try_send(datagram.rtcp, datagram.data)?
+            {
+                self.blocked = true;
+                break;
+            }
+            session.datagram_sent(now);
+        }
+        Ok(())
+    }
+
+    /// Takes what came; ready if something did, or may be sent that could not.
+    pub(super) fn poll(
+        &mut self,
+        channel: &mut Channel,
+        now: Instant,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        let mut ready = Poll::Pending;
+        for pair in &self.pairs {
+            if pair.poll_ready(self.blocked, cx).is_pending() {
+                continue;
+            }
+            ready = if self.blocked { Poll::Ready(()) } else { ready };
+            for rtcp in [false, true] {
+                while let Some(data) = pair.receive(rtcp, &mut self.scratch[..]) {
+                    ready = Poll::Ready(());
+                    if rtcp {
+                        channel.received_datagram(&data, now);
+                    }
+                }
+            }
+        }
+        ready
+    }
+}
