@@ -139,3 +139,6 @@ impl CameraEngine {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;
