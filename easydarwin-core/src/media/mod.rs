@@ -10,6 +10,7 @@ mod bits;
 mod dts;
 pub mod h264;
 pub mod h265;
+pub(crate) mod jpeg;
 pub mod nal;
 mod repair;
 pub mod sdp;
@@ -19,8 +20,10 @@ mod unit;
 pub(crate) use bits::BitReader;
 pub use bits::BitstreamError;
 pub use dts::{DecodeTime, DtsEstimator};
+pub use jpeg::JpegError;
 pub use repair::{Repair, Repairs};
 pub use track::{
-    AacParams, Codec, G711Law, H264Params, H265Params, MediaKind, SessionDescription, Track,
+    AacParams, Codec, G711Law, G726Packing, G726Params, G726Rate, H264Params, H265Params,
+    MediaKind, SessionDescription, Track,
 };
 pub use unit::AccessUnit;

@@ -60,6 +60,10 @@ pub enum Codec {
     Opus,
     /// G.711 (RFC 3551).
     G711(G711Law),
+    /// G.726 (RFC 3551, 4.5.4).
+    G726(G726Params),
+    /// Baseline JPEG, one picture an access unit (RFC 2435).
+    Jpeg,
     /// Carried, not understood.
     Other,
 }
@@ -130,6 +134,85 @@ pub enum G711Law {
     Mu,
 }
 
+/// How G.726 is coded. Encoders do not say it in the stream: it is known or guessed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct G726Params {
+    /// Bits a second.
+    pub rate: G726Rate,
+    /// Order of the samples in a byte.
+    pub packing: G726Packing,
+}
+
+/// Rates of G.726.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum G726Rate {
+    /// 16 kbit/s: 2 bits a sample.
+    Kbit16,
+    /// 24 kbit/s: 3 bits a sample.
+    Kbit24,
+    /// 32 kbit/s: 4 bits a sample; the usual one.
+    Kbit32,
+    /// 40 kbit/s: 5 bits a sample.
+    Kbit40,
+}
+
+/// Where in a byte the first sample is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum G726Packing {
+    /// In the least significant bits, encoding names `G726-…` (RFC 3551).
+    Rfc3551,
+    /// In the most significant bits, encoding names `AAL2-G726-…` (ITU-T I.366.2).
+    Aal2,
+}
+
+impl G726Params {
+    /// All that there are.
+    const ALL: [(Self, &'static str); 8] = {
+        use G726Packing::{Aal2, Rfc3551};
+        use G726Rate::{Kbit16, Kbit24, Kbit32, Kbit40};
+        const fn of(rate: G726Rate, packing: G726Packing) -> G726Params {
+            G726Params { rate, packing }
+        }
+        [
+            (of(Kbit16, Rfc3551), "G726-16"),
+            (of(Kbit24, Rfc3551), "G726-24"),
+            (of(Kbit32, Rfc3551), "G726-32"),
+            (of(Kbit40, Rfc3551), "G726-40"),
+            (of(Kbit16, Aal2), "AAL2-G726-16"),
+            (of(Kbit24, Aal2), "AAL2-G726-24"),
+            (of(Kbit32, Aal2), "AAL2-G726-32"),
+            (of(Kbit40, Aal2), "AAL2-G726-40"),
+        ]
+    };
+
+    /// Of an encoding name in `a=rtpmap`, without regard to case.
+    pub fn from_encoding(name: &str) -> Option<Self> {
+        let named = |(_, known): &&(Self, &str)| known.eq_ignore_ascii_case(name);
+        Self::ALL.iter().find(named).map(|(params, _)| *params)
+    }
+
+    /// The encoding name for `a=rtpmap`.
+    pub fn encoding(self) -> &'static str {
+        let mine = |(params, _): &&(Self, &'static str)| *params == self;
+        Self::ALL
+            .iter()
+            .find(mine)
+            .map_or("G726-32", |(_, name)| name)
+    }
+}
+
+impl G726Rate {
+    /// Bits of a sample. Eight samples are as many whole bytes.
+    pub fn bits(self) -> u8 {
+        match self {
+            Self::Kbit16 => 2,
+            Self::Kbit24 => 3,
+            Self::Kbit32 => 4,
+            Self::Kbit40 => 5,
+        }
+    }
+}
+
 impl Track {
     /// An H.264 track of the usual 90 kHz clock.
     pub fn h264(payload_type: u8, params: H264Params) -> Self {
@@ -166,6 +249,22 @@ impl Track {
         Self::audio(payload_type, name, 8_000, 1, Codec::G711(law))
     }
 
+    /// A G.726 track: 8 kHz, mono.
+    pub fn g726(payload_type: u8, params: G726Params) -> Self {
+        Self::audio(
+            payload_type,
+            params.encoding(),
+            8_000,
+            1,
+            Codec::G726(params),
+        )
+    }
+
+    /// A JPEG track: 90 kHz clock, static payload type.
+    pub fn jpeg() -> Self {
+        Self::video(26, "JPEG", Codec::Jpeg)
+    }
+
     /// The codec string of RFC 6381 for MSE and HLS (`avc1.…`, `hvc1.…`, `mp4a.40.2`, `opus`), when
     /// the codec is understood and its parameters are known.
     pub fn codec_string(&self) -> Option<String> {
@@ -176,7 +275,7 @@ impl Track {
                 .ok()
                 .map(|config| config.codec_string()),
             Codec::Opus => Some("opus".to_owned()),
-            Codec::G711(_) | Codec::Other => None,
+            Codec::G711(_) | Codec::G726(_) | Codec::Jpeg | Codec::Other => None,
         }
     }
 

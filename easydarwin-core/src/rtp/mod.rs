@@ -11,6 +11,7 @@ mod depacketize;
 mod inspect;
 #[cfg(feature = "rtp")]
 pub mod interop;
+mod jpeg;
 mod packet;
 mod packetize;
 mod pieces;

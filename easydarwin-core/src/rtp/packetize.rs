@@ -1,10 +1,11 @@
 use thiserror::Error;
 
-use super::au;
 use super::packet::MIN_HEADER_LEN;
 use super::run::PacketRun;
+use super::{au, jpeg};
 use crate::media::aac::AudioSpecificConfig;
-use crate::media::{AacParams, AccessUnit, Codec, Track};
+use crate::media::jpeg::Jpeg;
+use crate::media::{AacParams, AccessUnit, Codec, JpegError, Track};
 
 /// Largest RTP payload by default, in bytes: what UDP readers get untouched in a 1500-byte
 /// network, tunnels included.
@@ -23,7 +24,7 @@ pub struct PacketizerConfig {
     pub payload_type: u8,
     /// Sequence number of the first packet.
     pub first_sequence: u16,
-    /// Largest payload in bytes; values below 64 are taken as 64.
+    /// Largest payload in bytes; values below 64 (JPEG: 256) are taken as that.
     pub max_payload: usize,
     /// Interleaved channel.
     pub channel: u8,
@@ -54,6 +55,9 @@ pub enum PacketizeError {
     /// A NAL unit type that the payload format uses for its own structures.
     #[error("NAL unit type {0} cannot be carried in RTP")]
     ReservedNal(u8),
+    /// A JPEG picture of a kind that RTP does not carry.
+    #[error(transparent)]
+    Jpeg(#[from] JpegError),
 }
 
 /// Makes RTP packets of access units. Nothing is dropped or put in another order; no allocation
@@ -79,10 +83,14 @@ enum Format {
         /// Ticks of a frame.
         frame_ticks: u32,
     },
-    /// One byte a sample and channel.
-    G711 {
-        channels: u16,
+    /// Sound that can be cut between any two blocks.
+    Samples {
+        /// Bytes of a block.
+        bytes: usize,
+        /// Samples of a block, which are ticks.
+        ticks: u32,
     },
+    Jpeg,
     /// One packet per element.
     Opaque {
         marker: bool,
@@ -100,18 +108,26 @@ impl Packetizer {
                 params: params.clone(),
                 frame_ticks: frame_ticks(params, track.clock_rate),
             },
-            Codec::G711(_) => Format::G711 {
-                channels: track.channels.max(1),
+            Codec::G711(_) => Format::Samples {
+                bytes: usize::from(track.channels.max(1)),
+                ticks: 1,
             },
+            Codec::G726(params) => Format::Samples {
+                bytes: usize::from(params.rate.bits()),
+                ticks: 8,
+            },
+            Codec::Jpeg => Format::Jpeg,
             // The marker begins a talk spurt there (RFC 7587, 4.1), which nobody can tell.
             Codec::Opus => Format::Opaque { marker: false },
             Codec::Other => Format::Opaque { marker: true },
         };
+        let least = match format {
+            Format::Jpeg => jpeg::LEAST_MAX_PAYLOAD,
+            _ => LEAST_MAX_PAYLOAD,
+        };
         Self {
             format,
-            max_payload: config
-                .max_payload
-                .clamp(LEAST_MAX_PAYLOAD, MOST_MAX_PAYLOAD),
+            max_payload: config.max_payload.clamp(least, MOST_MAX_PAYLOAD),
             channel: config.channel,
             payload_type: config.payload_type & 0x7f,
             ssrc: config.ssrc,
@@ -163,10 +179,11 @@ impl Packetizer {
                     self.push_aac(part, section, time, run);
                     time = time.wrapping_add(frame_ticks);
                 }
-                Format::G711 { channels } => {
-                    let channels = *channels;
-                    time = self.push_samples(part, channels, time, run);
+                Format::Samples { bytes, ticks } => {
+                    let (bytes, ticks) = (*bytes, *ticks);
+                    time = self.push_samples(part, bytes, ticks, time, run);
                 }
+                Format::Jpeg => self.push_jpeg(&Jpeg::parse(part)?, time, run),
                 Format::Opaque { marker } => {
                     let marker = *marker && last;
                     self.push(time, marker, [part, &[]], run);
@@ -208,7 +225,13 @@ impl Packetizer {
                         return Err(PacketizeError::TooLarge(part.len()));
                     }
                 }
-                Format::G711 { .. } => {}
+                Format::Samples { .. } => {}
+                Format::Jpeg => {
+                    let scan = Jpeg::parse(part)?.scan.len();
+                    if scan > jpeg::MAX_SCAN {
+                        return Err(PacketizeError::TooLarge(part.len()));
+                    }
+                }
                 Format::Opaque { .. } => {
                     if part.len() > MOST_MAX_PAYLOAD {
                         return Err(PacketizeError::TooLarge(part.len()));
@@ -271,17 +294,35 @@ impl Packetizer {
         }
     }
 
-    /// Samples can be cut anywhere. Returns the time after them.
-    fn push_samples(&mut self, part: &[u8], channels: u16, time: u32, run: &mut PacketRun) -> u32 {
-        let width = usize::from(channels);
-        let most = (self.max_payload / width).max(1) * width;
+    /// Blocks of samples; what is left of one at the end is sent too. Returns the time after them.
+    fn push_samples(
+        &mut self,
+        part: &[u8],
+        bytes: usize,
+        ticks: u32,
+        time: u32,
+        run: &mut PacketRun,
+    ) -> u32 {
+        let most = (self.max_payload / bytes).max(1) * bytes;
         let mut time = time;
         for samples in part.chunks(most) {
             self.push(time, false, [samples, &[]], run);
-            let count = u32::try_from(samples.len() / width).unwrap_or(0);
-            time = time.wrapping_add(count);
+            let blocks = u32::try_from(samples.len() / bytes).unwrap_or(0);
+            time = time.wrapping_add(blocks.wrapping_mul(ticks));
         }
         time
+    }
+
+    /// The scan in fragments, each behind its header (RFC 2435, 3.1).
+    fn push_jpeg(&mut self, picture: &Jpeg<'_>, time: u32, run: &mut PacketRun) {
+        let mut offset = 0;
+        while let Some(rest) = picture.scan.get(offset..).filter(|rest| !rest.is_empty()) {
+            let header = jpeg::Header::of(picture, offset);
+            let most = self.max_payload.saturating_sub(header.bytes().len()).max(1);
+            let (fragment, after) = rest.split_at(most.min(rest.len()));
+            self.push(time, after.is_empty(), [header.bytes(), fragment], run);
+            offset += fragment.len();
+        }
     }
 
     fn push(&mut self, time: u32, marker: bool, parts: [&[u8]; 2], run: &mut PacketRun) {
@@ -331,7 +372,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::media::{G711Law, MediaKind};
+    use crate::media::{G711Law, G726Packing, G726Params, G726Rate, MediaKind};
     use crate::rtp::RtpPacket;
     use crate::rtp::testing::{bbb, packets_of, slices_h264, unit_of};
 
@@ -440,6 +481,28 @@ mod tests {
             .map(|packet| (packet.timestamp(), packet.payload().len()))
             .collect();
         assert_eq!(cut, [(1000, 64), (1032, 64), (1064, 22)]);
+    }
+
+    /// Blocks of eight samples stay whole, and the clock counts samples.
+    #[test]
+    fn long_g726_is_cut_between_blocks() {
+        let params = G726Params {
+            rate: G726Rate::Kbit40,
+            packing: G726Packing::Rfc3551,
+        };
+        let config = PacketizerConfig {
+            max_payload: 64,
+            ..PacketizerConfig::default()
+        };
+        let unit = unit_of(vec![vec![1; 100].into()], 1000, true);
+        let track = Track::g726(97, params);
+        let packets = packets_of(&mut Packetizer::new(&track, config), &unit);
+        let cut: Vec<_> = packets
+            .iter()
+            .map(|bytes| RtpPacket::parse(bytes).unwrap())
+            .map(|packet| (packet.timestamp(), packet.payload().len()))
+            .collect();
+        assert_eq!(cut, [(1000, 60), (1096, 40)]);
     }
 
     #[test]

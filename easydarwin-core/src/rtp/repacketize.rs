@@ -70,7 +70,9 @@ impl Repacketizer {
                 params: params.clone(),
                 frame_ticks: i64::from(frame_ticks(params, track.clock_rate)),
             },
-            Codec::G711(_) | Codec::Opus | Codec::Other => return None,
+            Codec::G711(_) | Codec::G726(_) | Codec::Opus | Codec::Jpeg | Codec::Other => {
+                return None;
+            }
         };
         Some(Self { format })
     }

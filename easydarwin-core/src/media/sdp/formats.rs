@@ -2,7 +2,9 @@ use bytes::Bytes;
 
 use super::repair::Notes;
 use crate::media::aac::AudioSpecificConfig;
-use crate::media::{AacParams, Codec, G711Law, H264Params, H265Params, Repair, base64, h264, h265};
+use crate::media::{
+    AacParams, Codec, G711Law, G726Params, H264Params, H265Params, Repair, base64, h264, h265,
+};
 
 /// Longest parameter set that is taken from a description, in bytes.
 const MAX_PARAMETER_SET: usize = 4096;
@@ -59,7 +61,8 @@ pub(super) fn codec(
         "OPUS" => Codec::Opus,
         "PCMA" => Codec::G711(G711Law::A),
         "PCMU" => Codec::G711(G711Law::Mu),
-        _ => Codec::Other,
+        "JPEG" => Codec::Jpeg,
+        name => G726Params::from_encoding(name).map_or(Codec::Other, Codec::G726),
     }
 }
 

@@ -4,7 +4,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::media::base64::tests::hex;
 use crate::media::{
-    Codec, G711Law, H264Params, MediaKind, Repair, Repairs, SessionDescription, Track,
+    Codec, G711Law, G726Packing, G726Params, G726Rate, H264Params, MediaKind, Repair, Repairs,
+    SessionDescription, Track,
 };
 
 mod faults;
@@ -192,6 +193,41 @@ fn static_payload_types_need_no_rtpmap() {
         (track.encoding.as_str(), track.clock_rate),
         ("JPEG", 90_000)
     );
+}
+
+#[test]
+fn g726_and_jpeg_are_read_as_they_are_written() {
+    use G726Packing::{Aal2, Rfc3551};
+    use G726Rate::{Kbit16, Kbit24, Kbit32, Kbit40};
+    for rate in [Kbit16, Kbit24, Kbit32, Kbit40] {
+        for packing in [Rfc3551, Aal2] {
+            let params = G726Params { rate, packing };
+            let track = Track::g726(97, params);
+            let bits = 8 * u32::from(rate.bits());
+            assert!(track.encoding.ends_with(&format!("G726-{bits}")));
+            assert_eq!(track.encoding.starts_with("AAL2-"), packing == Aal2);
+            let mut description = SessionDescription::default();
+            description.tracks.extend([Track::jpeg(), track.clone()]);
+            let text = write(&description, &WriteOptions::default(), |n| n.to_string());
+            let read = parse(text.as_bytes()).unwrap();
+            let codecs: Vec<_> = read
+                .tracks
+                .iter()
+                .map(|track| track.codec.clone())
+                .collect();
+            assert_eq!(codecs, [Codec::Jpeg, Codec::G726(params)]);
+            assert!(text.contains("m=video 0 RTP/AVP 26\r\na=rtpmap:26 JPEG/90000\r\n"));
+        }
+    }
+    let lower = one_track("m=audio 0 RTP/AVP 98\r\na=rtpmap:98 aal2-g726-16/8000\r\n");
+    let params = G726Params {
+        rate: Kbit16,
+        packing: Aal2,
+    };
+    assert_eq!(lower.codec, Codec::G726(params));
+    let static_type = one_track("m=video 0 RTP/AVP 26\r\n");
+    assert_eq!(static_type.codec, Codec::Jpeg);
+    assert_eq!(static_type.codec_string(), None);
 }
 
 #[test]

@@ -1,4 +1,5 @@
 mod aac;
+mod jpeg;
 mod units;
 mod video;
 
@@ -7,6 +8,7 @@ use std::time::{Instant, SystemTime};
 use thiserror::Error;
 
 use self::aac::AacAssembler;
+use self::jpeg::JpegAssembler;
 use self::units::Units;
 use self::video::VideoAssembler;
 use super::pieces::NalFormat;
@@ -67,6 +69,7 @@ pub struct Depacketizer {
 enum Format {
     Video(VideoAssembler),
     Aac(AacAssembler),
+    Jpeg(JpegAssembler),
     /// One access unit per packet.
     Frames,
     /// Payloads of one timestamp, up to the marker.
@@ -81,7 +84,8 @@ impl Depacketizer {
             Codec::H265(_) => Format::Video(VideoAssembler::new(NalFormat::H265)),
             Codec::Aac(params) => Format::Aac(AacAssembler::new(params, track.clock_rate)),
             Codec::Other if track.kind == MediaKind::Video => Format::Payloads(None),
-            Codec::Opus | Codec::G711(_) | Codec::Other => Format::Frames,
+            Codec::Jpeg => Format::Jpeg(JpegAssembler::default()),
+            Codec::Opus | Codec::G711(_) | Codec::G726(_) | Codec::Other => Format::Frames,
         };
         Self {
             units: Units::new(index),
@@ -102,6 +106,7 @@ impl Depacketizer {
         let result = match &mut self.format {
             Format::Video(video) => return video.push(&packet, &mut self.units),
             Format::Aac(aac) => aac.push(&packet, &mut self.units),
+            Format::Jpeg(jpeg) => jpeg.push(&packet, &mut self.units),
             Format::Frames if packet.payload.is_empty() => {
                 Err(DepacketizeError::Truncated("payload"))
             }
@@ -128,6 +133,7 @@ impl Depacketizer {
         match &mut self.format {
             Format::Video(video) => video.complete(&mut self.units),
             Format::Aac(aac) => aac.reset(),
+            Format::Jpeg(jpeg) => jpeg.reset(),
             Format::Frames => {}
             Format::Payloads(open) => {
                 if let Some(unit) = open.take() {
@@ -142,6 +148,7 @@ impl Depacketizer {
         match &mut self.format {
             Format::Video(video) => video.reset(),
             Format::Aac(aac) => aac.reset(),
+            Format::Jpeg(jpeg) => jpeg.reset(),
             Format::Frames => {}
             Format::Payloads(open) => *open = None,
         }

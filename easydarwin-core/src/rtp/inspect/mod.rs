@@ -14,7 +14,7 @@ const MAX_PICTURE_SETS: usize = 64;
 pub struct PacketInfo {
     /// A picture at which decoding can start begins in this packet: its first slice (H.264 IDR or
     /// the picture of a recovery point with count 0, H.265 IRAP). Every packet of audio and of
-    /// codecs that are not understood.
+    /// codecs that are not understood; the first of a JPEG picture.
     pub random_access: bool,
     /// Holds (a part of) a slice of such a picture.
     pub key: bool,
@@ -46,6 +46,18 @@ pub struct Inspector {
     top_layer: Option<u8>,
 }
 
+/// Every JPEG picture stands for itself; the fragment at offset 0 begins it (RFC 2435, 3.1.2).
+fn jpeg_info(payload: &[u8]) -> PacketInfo {
+    let begins = matches!(payload, [_, 0, 0, 0, ..]);
+    PacketInfo {
+        random_access: begins,
+        key: true,
+        starts_picture: begins,
+        has_vcl: true,
+        ..PacketInfo::default()
+    }
+}
+
 impl Inspector {
     /// For packets of this track.
     pub fn new(track: &Track) -> Self {
@@ -64,6 +76,7 @@ impl Inspector {
         let format = match self.codec {
             Codec::H264(_) => NalFormat::H264,
             Codec::H265(_) => NalFormat::H265,
+            Codec::Jpeg => return jpeg_info(payload),
             _ => {
                 return PacketInfo {
                     random_access: true,
