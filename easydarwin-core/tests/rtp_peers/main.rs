@@ -1,4 +1,5 @@
-//! Packets that ffmpeg makes, put together again: the frames are those that went in.
+//! Packets that ffmpeg and GStreamer make, put together again, and ours that they put together: the
+//! frames are those that went in.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -6,13 +7,19 @@
     clippy::indexing_slicing
 )]
 
+mod g726;
+mod jpeg;
+mod peers;
+
 use std::net::UdpSocket;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use easydarwin_core::media::{AccessUnit, Codec, SessionDescription, aac::AdtsHeader, nal, sdp};
+use easydarwin_core::media::{
+    AccessUnit, Codec, SessionDescription, Track, aac::AdtsHeader, nal, sdp,
+};
 use easydarwin_core::rtp::{
     Depacketizer, MediaPacket, Reception, RtpPacket, TimestampUnwrapper, is_rtcp,
 };
@@ -87,11 +94,17 @@ fn receive(args: &[&str]) -> (SessionDescription, Vec<AccessUnit>) {
     std::io::Read::read_to_end(&mut sender.stdout.take().unwrap(), &mut text).unwrap();
     let description = sdp::parse(&text).unwrap();
     let track = &description.tracks[0];
+    let units = units_of(track, &packets);
+    (description, units)
+}
+
+/// What the packets of one track hold; none of them may be missing.
+fn units_of(track: &Track, packets: &[Vec<u8>]) -> Vec<AccessUnit> {
     let mut depacketizer = Depacketizer::new(0, track);
     let mut reception = Reception::new(track.clock_rate);
     let mut times = TimestampUnwrapper::new();
     let mut units = Vec::new();
-    for bytes in &packets {
+    for bytes in packets {
         let packet = RtpPacket::parse(bytes).unwrap();
         let arrival = Instant::now();
         let lost = reception.on_packet(
@@ -116,7 +129,7 @@ fn receive(args: &[&str]) -> (SessionDescription, Vec<AccessUnit>) {
     units.extend(std::iter::from_fn(|| depacketizer.pop()));
     assert_eq!(reception.lost(), 0);
     assert!(units.iter().all(|unit| !unit.lossy && !unit.is_empty()));
-    (description, units)
+    units
 }
 
 fn flat(units: &[AccessUnit]) -> Vec<Bytes> {
