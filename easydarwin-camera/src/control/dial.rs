@@ -23,8 +23,8 @@ const MAX_HOPS: u8 = 3;
 const HOME_AFTER: Duration = Duration::from_secs(3600);
 /// Up to this much of [`HOME_AFTER`] is left out, so that not all come home in the same moment.
 const HOME_SPREAD: Duration = Duration::from_secs(360);
-/// Redirects are followed within this time, for the same reason.
-const HOP_SPREAD: Duration = Duration::from_secs(1);
+/// Redirects are followed, and homes returned to, within this time, for the same reason.
+const HOP: std::ops::Range<Duration> = Duration::from_millis(100)..Duration::from_secs(1);
 /// Up to this much is waited beyond what a CMS asked for, which may have asked others for the same.
 const HOLD_SPREAD: Duration = Duration::from_secs(15);
 /// A registration that lasted this long makes the next wait a short one.
@@ -139,9 +139,7 @@ impl Dial {
     pub(super) fn failed(&mut self, failure: Failure, hold: Duration, now: Instant) -> Instant {
         let at = now + self.backoff.next(now);
         let held = self.hold(failure, hold, now);
-        if let Some(candidate) = self.candidate_mut(self.turn) {
-            candidate.held = held;
-        }
+        self.set_held(held);
         let first = match failure {
             Failure::Closed => self.turn,
             _ if self.is_elsewhere() => self.home,
@@ -180,7 +178,10 @@ impl Dial {
             Some(elsewhere) if self.is_elsewhere() => elsewhere.hops,
             _ => 0,
         };
-        if hops >= MAX_HOPS {
+        let known = self.candidates().find(|known| known.address == address);
+        let held = known.and_then(|known| known.held);
+        // Who asked for time gets it, also when others send us there.
+        if hops >= MAX_HOPS || held.is_some_and(|until| now < until) {
             return None;
         }
         if !self.is_elsewhere() {
@@ -192,21 +193,42 @@ impl Dial {
             home_at: now + self.stay(),
         });
         self.turn = self.homes.len();
-        Some(now + self.backoff.spread(HOP_SPREAD))
+        Some(self.hop(now))
     }
 
-    /// It is time to ask at home again.
-    pub(super) fn go_home(&mut self) {
+    /// It is time to ask at home again. Returns when to dial.
+    pub(super) fn go_home(&mut self, now: Instant) -> Instant {
         self.turn = self.home;
+        self.hop(now)
+    }
+
+    fn hop(&mut self, now: Instant) -> Instant {
+        now + self.backoff.spread(HOP.end).max(HOP.start)
     }
 
     fn stay(&mut self) -> Duration {
         HOME_AFTER.saturating_sub(self.backoff.spread(HOME_SPREAD))
     }
 
+    /// Leaves the address in use alone, by whichever way it is known.
+    fn set_held(&mut self, held: Option<Instant>) {
+        let Some(address) = self.address().cloned() else {
+            return;
+        };
+        let elsewhere = self.elsewhere.as_mut().map(|e| &mut e.candidate);
+        let all = self.homes.iter_mut().chain(elsewhere);
+        for candidate in all.filter(|candidate| candidate.address == address) {
+            candidate.held = held;
+        }
+    }
+
+    fn candidates(&self) -> impl Iterator<Item = &Candidate> {
+        let elsewhere = self.elsewhere.as_ref().map(|e| &e.candidate);
+        self.homes.iter().chain(elsewhere)
+    }
+
     fn candidate(&self, turn: usize) -> Option<&Candidate> {
-        let elsewhere = || self.elsewhere.as_ref().map(|e| &e.candidate);
-        self.homes.get(turn).or_else(elsewhere)
+        self.candidates().nth(turn)
     }
 
     fn candidate_mut(&mut self, turn: usize) -> Option<&mut Candidate> {

@@ -57,10 +57,10 @@ impl ControlEngine {
         if self.lasted(now) {
             self.dial.lasted();
         }
-        self.dial.go_home();
+        let until = self.dial.go_home(now);
         self.events
             .push_back(ControlEvent::Disconnect(DisconnectReason::GoingHome));
-        self.offline(now);
+        self.offline(until);
     }
 
     fn end(&mut self, failure: Failure, hold: Duration, now: Instant) -> Instant {
