@@ -81,10 +81,10 @@ impl Datagrams {
             }
             ready = if self.blocked { Poll::Ready(()) } else { ready };
             for rtcp in [false, true] {
-                while let Some(data) = pair.receive(rtcp, &mut self.scratch[..]) {
+                while let Some(len) = pair.receive_into(rtcp, &mut self.scratch[..]) {
                     ready = Poll::Ready(());
-                    if rtcp {
-                        channel.received_datagram(&data, now);
+                    if rtcp && let Some(data) = self.scratch.get(..len) {
+                        channel.received_datagram(data, now);
                     }
                 }
             }

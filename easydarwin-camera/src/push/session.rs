@@ -2,7 +2,6 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::{Buf as _, BytesMut};
 use easydarwin_core::media::{SessionDescription, sdp};
-use easydarwin_core::rtp::rtcp;
 use easydarwin_core::rtsp::{
     ClientEvent, ClientSession, ClientStep, ClientUrl, Limits, Login, Method, Status, Transport,
 };
@@ -187,7 +186,10 @@ impl Session {
 
     /// Takes a datagram of the server.
     pub(crate) fn received_datagram(&mut self, data: &[u8], now: Instant) {
-        if rtcp::parse(data).any(|packet| packet.is_ok()) {
+        // Whatever it reports: datagrams get through. Version 2, SR or RR first (RFC 3550, 6.1).
+        if let [0x80..=0xbf, 200 | 201, ..] = data
+            && self.heard.is_some()
+        {
             self.heard = Some(now);
         }
     }

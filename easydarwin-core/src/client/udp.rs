@@ -131,12 +131,17 @@ impl UdpPair {
 
     /// One datagram of the peer, if there is one. `scratch` should hold the largest one, 65 535 bytes.
     pub fn receive(&self, rtcp: bool, scratch: &mut [u8]) -> Option<Bytes> {
+        let len = self.receive_into(rtcp, scratch)?;
+        Some(Bytes::copy_from_slice(scratch.get(..len)?))
+    }
+
+    /// One datagram of the peer, if there is one, in memory of the caller's: so many bytes. What does
+    /// not fit is cut off.
+    pub fn receive_into(&self, rtcp: bool, memory: &mut [u8]) -> Option<usize> {
         let socket = if rtcp { &self.rtcp } else { &self.rtp };
         loop {
-            match socket.try_recv_from(scratch) {
-                Ok((len, from)) if from.ip() == self.peer => {
-                    return Some(Bytes::copy_from_slice(scratch.get(..len)?));
-                }
+            match socket.try_recv_from(memory) {
+                Ok((len, from)) if from.ip() == self.peer => return Some(len),
                 // Somebody else's.
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
