@@ -85,6 +85,10 @@ fn check(phase: Phase, begin: Duration, end: Duration, arrivals: &[Arrival], tol
         .iter()
         .filter(|arrival| arrival.captured >= begin + SETTLING && arrival.captured < end)
         .collect();
+    let before = arrivals
+        .iter()
+        .filter(|arrival| arrival.captured >= begin && arrival.captured < begin + SETTLING);
+    let settling = before.map(Arrival::delay).max().unwrap();
     let longest = settled.iter().map(|arrival| arrival.delay()).max().unwrap();
     let bytes: usize = settled.iter().map(|arrival| arrival.bytes).sum();
     let missing: u64 = settled
@@ -94,8 +98,8 @@ fn check(phase: Phase, begin: Duration, end: Duration, arrivals: &[Arrival], tol
     let advised = told.median(end - STEADY, end);
     let used = u128::try_from(bytes * 8 * 1000).unwrap() / (end - begin - SETTLING).as_millis();
     println!(
-        "{} kbit/s: advised {} kbit/s, sent {} kbit/s, longest delay {longest:?}, \
-         {missing} of {} frames missing",
+        "{} kbit/s: advised {} kbit/s, sent {} kbit/s, longest delay {longest:?} \
+         ({settling:?} while settling), {missing} of {} frames missing",
         phase.rate / 1000,
         advised / 1000,
         used / 1000,

@@ -2,6 +2,7 @@
 
 mod faults;
 mod filter;
+mod jpeg;
 mod large;
 mod oracle;
 mod pacing;
