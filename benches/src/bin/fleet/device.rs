@@ -14,13 +14,15 @@ use easydarwin_core::protocol::{
 };
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpSocket;
+use tokio_rustls::TlsConnector;
 
 use easydarwin_benches::load::stats::Histogram;
 
 use super::backoff::{Backoff, Random};
 use super::identity::Identity;
 use super::pacer::Pacer;
+use super::tls::{self, Stream};
 
 const AGENT: &str = "fleet";
 
@@ -40,12 +42,13 @@ pub const BITRATE: u64 = 2_000_000;
 const LITTLE: u64 = 60_000;
 
 /// What all devices of a process share.
-#[derive(Debug)]
 pub struct Fleet {
     /// Port of the server.
     pub port: u16,
     /// The server is the null server: there is no login.
     pub null: bool,
+    /// Devices speak TLS.
+    pub tls: Option<TlsConnector>,
     /// Share of devices with keys.
     pub ed1_share: f64,
     /// As many devices publish full streams when asked.
@@ -158,10 +161,26 @@ impl Device<'_> {
         let socket = TcpSocket::new_v4()?;
         socket.bind(SocketAddr::new(self.identity.source().into(), 0))?;
         let server = SocketAddr::new(self.identity.destination(), self.fleet.port);
-        let mut stream = tokio::time::timeout(PATIENCE, socket.connect(server))
+        let stream = tokio::time::timeout(PATIENCE, socket.connect(server))
             .await
             .map_err(|_| Ended::Silent)??;
         stream.set_nodelay(true)?;
+        let Some(connector) = &self.fleet.tls else {
+            return self.talk(stream, random, backoff).await;
+        };
+        let session = connector.connect(tls::server()?, stream);
+        let session = tokio::time::timeout(PATIENCE, session)
+            .await
+            .map_err(|_| Ended::Silent)??;
+        self.talk(session, random, backoff).await
+    }
+
+    async fn talk(
+        &mut self,
+        mut stream: impl Stream,
+        random: &mut Random,
+        backoff: &mut Backoff,
+    ) -> Result<(), Ended> {
         if let Err(ended) = self.login(&mut stream, random).await {
             if matches!(ended, Ended::Refused) {
                 Counts::add(&self.fleet.counts.refused);
@@ -173,7 +192,7 @@ impl Device<'_> {
         self.stay(&mut stream, random).await
     }
 
-    async fn login(&mut self, stream: &mut TcpStream, random: &mut Random) -> Result<(), Ended> {
+    async fn login(&mut self, stream: &mut impl Stream, random: &mut Random) -> Result<(), Ended> {
         let mut register = self.identity.register();
         let Some(key) = self.key else {
             let ack = self.ask(stream, &register).await?;
@@ -201,7 +220,7 @@ impl Device<'_> {
     /// Sends a register and waits for its answer.
     async fn ask(
         &mut self,
-        stream: &mut TcpStream,
+        stream: &mut impl Stream,
         register: &Register,
     ) -> Result<RegisterAck, Ended> {
         self.cseq += 1;
@@ -218,7 +237,7 @@ impl Device<'_> {
     }
 
     /// Waits for the next message. May be dropped and called again.
-    async fn message(&mut self, stream: &mut TcpStream) -> Result<Envelope, Ended> {
+    async fn message(&mut self, stream: &mut impl Stream) -> Result<Envelope, Ended> {
         loop {
             let message = self.reader.next_message().map_err(|_| Ended::Framing)?;
             if let Some(message) = message {
@@ -234,7 +253,7 @@ impl Device<'_> {
         }
     }
 
-    async fn stay(&mut self, stream: &mut TcpStream, random: &mut Random) -> Result<(), Ended> {
+    async fn stay(&mut self, stream: &mut impl Stream, random: &mut Random) -> Result<(), Ended> {
         let now = Instant::now();
         // Whatever brought all devices here in the same moment, they keep alive at all times.
         let mut next_register = now + random.up_to(KEEP_ALIVE);
@@ -301,7 +320,7 @@ impl Device<'_> {
     }
 
     /// Agrees, and publishes from a thread of its own.
-    async fn push(&self, stream: &mut TcpStream, message: &Envelope) -> Result<(), Ended> {
+    async fn push(&self, stream: &mut impl Stream, message: &Envelope) -> Result<(), Ended> {
         let request = PushRequest::from_envelope(message).map_err(|_| Ended::Framing)?;
         let ack = PushAck::answer(&request, ErrorNum::OK);
         let ack = ack.to_envelope(&message.cseq()).to_request(AGENT);

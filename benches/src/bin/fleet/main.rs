@@ -21,6 +21,7 @@ mod null;
 mod pacer;
 mod parts;
 mod run;
+mod tls;
 mod worker;
 
 use easydarwin_benches::load::process::raise_file_limit;
@@ -53,6 +54,9 @@ struct Measure {
     /// Where the CMS keeps its devices
     #[arg(long, value_enum, default_value_t = Store::Sqlite)]
     store: Store,
+    /// Devices speak TLS to the CMS
+    #[arg(long)]
+    tls: bool,
     /// Length of the window at rest, at least 60
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(SHORTEST_WINDOW..))]
     seconds: u64,
@@ -149,6 +153,7 @@ fn measured(args: &Measure) -> Result<Vec<String>, Box<dyn Error>> {
     let plan = Plan {
         devices: args.devices,
         store: args.store,
+        tls: args.tls,
         window: Duration::from_secs(args.seconds),
         rate: args.rate,
         ed1_share: args.ed1_share.clamp(0.0, 1.0),

@@ -12,12 +12,14 @@ use serde::de::DeserializeOwned;
 use super::api::Api;
 use super::identity::Identity;
 use super::run::{Plan, Store};
+use super::tls;
 
 /// Where the parts listen and keep their files; the folder is removed at the end.
 #[derive(Debug)]
 pub struct Parts {
     folder: PathBuf,
     store: Store,
+    tls: bool,
     cms_port: u16,
 }
 
@@ -26,9 +28,13 @@ impl Parts {
     pub fn new(plan: &Plan) -> io::Result<Self> {
         let folder = std::env::temp_dir().join(format!("easydarwin-fleet-{}", std::process::id()));
         fs::create_dir_all(folder.join("cms"))?;
+        if plan.tls {
+            tls::make_certificate(&folder)?;
+        }
         Ok(Self {
             folder,
             store: plan.store,
+            tls: plan.tls,
             cms_port: listening_port()?,
         })
     }
@@ -69,6 +75,13 @@ impl Parts {
             Store::Memory if known => command.arg("--devices").arg(self.folder.join("devices")),
             Store::Memory => &mut command,
         };
+        if self.tls {
+            command
+                .arg("--tls-cert")
+                .arg(self.folder.join(tls::CERTIFICATE))
+                .arg("--tls-key")
+                .arg(self.folder.join(tls::KEY));
+        }
         Process::start(command)
     }
 
@@ -122,6 +135,10 @@ impl Parts {
             .args(["--streams", &plan.streams.to_string()]);
         if null.is_some() {
             command.arg("--null");
+        } else if self.tls {
+            command
+                .arg("--tls-trust")
+                .arg(self.folder.join(tls::CERTIFICATE));
         }
         Process::start(command)
     }

@@ -32,6 +32,8 @@ pub struct Plan {
     pub devices: usize,
     /// Where the CMS keeps them.
     pub store: Store,
+    /// Devices speak TLS to the CMS.
+    pub tls: bool,
     /// Length of the window at rest.
     pub window: Duration,
     /// Devices that make themselves known each second.
@@ -68,6 +70,7 @@ pub fn run(plan: &Plan, parts: &Parts) -> io::Result<Figures> {
             .filter(|i| matches!(Identity::new(*i, plan.ed1_share).secret, Secret::Key(_)))
             .count(),
         store: format!("{:?}", plan.store).to_lowercase(),
+        tls: plan.tls,
         streams: plan.streams,
         ..Figures::default()
     };

@@ -3,6 +3,7 @@
 
 use std::io::{self, BufRead, Write};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::backoff::Random;
 use super::device::{self, Counts, Fleet};
 use super::pacer::Pacer;
+use super::tls;
 
 /// Bytes of a snapshot.
 const PICTURE: usize = 50_000;
@@ -40,6 +42,9 @@ pub struct FleetArgs {
     /// There is no login
     #[arg(long)]
     null: bool,
+    /// Speak TLS to a server with this certificate
+    #[arg(long)]
+    tls_trust: Option<PathBuf>,
 }
 
 /// What a fleet answers to `status`.
@@ -76,6 +81,7 @@ pub fn fleet(args: &FleetArgs) -> io::Result<()> {
     let fleet = Arc::new(Fleet {
         port: args.port,
         null: args.null,
+        tls: args.tls_trust.as_deref().map(tls::connector).transpose()?,
         ed1_share: args.ed1_share,
         streams: args.streams,
         snapshots: AtomicBool::new(false),
