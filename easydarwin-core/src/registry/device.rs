@@ -1,7 +1,7 @@
 use async_trait::async_trait;
 use thiserror::Error;
 
-use super::{Author, GroupPath, UnixMillis};
+use super::{Author, GroupPath, Page, PagePlace, UnixMillis};
 
 /// A channel of a device, as it was last known.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -266,15 +266,6 @@ impl From<super::GroupPathError> for StoreError {
     }
 }
 
-/// A part of a list.
-#[derive(Debug, Clone)]
-pub struct Page<T> {
-    /// The entries.
-    pub items: Vec<T>,
-    /// Cursor of the next page, if there is more.
-    pub next: Option<String>,
-}
-
 /// Why a store did not do it.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -394,6 +385,14 @@ fn one(result: Result<Vec<Changed>, StoreError>) -> Result<Changed, StoreError> 
 }
 
 impl DeviceQuery {
+    /// Where the last page ended; `None`: this is the first one.
+    ///
+    /// # Errors
+    /// [`StoreError::Cursor`] when the cursor is none of ours.
+    pub fn after(&self) -> Result<Option<PagePlace>, StoreError> {
+        self.cursor.as_deref().map(str::parse).transpose()
+    }
+
     /// Whether a device belongs into the list; order, cursor and limit apart.
     pub fn matches(&self, device: &Device) -> bool {
         let said = &device.said;

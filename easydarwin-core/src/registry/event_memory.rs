@@ -2,6 +2,7 @@ use std::collections::VecDeque;
 
 use async_trait::async_trait;
 use parking_lot::RwLock;
+use serde_json::Value;
 
 use super::{
     Event, EventBounds, EventCursor, EventFilter, EventKind, EventLog, EventLogError, EventPage,
@@ -30,10 +31,40 @@ struct Events {
     bytes: u64,
 }
 
+/// An event whose data is kept as text: an object in memory takes most of a kilobyte, and a herd
+/// that comes makes an event each.
 #[derive(Debug)]
 struct Entry {
     event: Event,
-    bytes: u32,
+    data: Option<Box<str>>,
+}
+
+impl Entry {
+    fn new(mut event: Event) -> Self {
+        let data = match event.data.take() {
+            Value::Null => None,
+            data => Some(data.to_string().into()),
+        };
+        Self { event, data }
+    }
+
+    fn event(&self) -> Event {
+        let mut event = self.event.clone();
+        let data = self.data.as_deref().map(serde_json::from_str);
+        // The text was made of a value.
+        event.data = data.and_then(Result::ok).unwrap_or_default();
+        event
+    }
+
+    fn bytes(&self) -> u64 {
+        let event = &self.event;
+        let texts = event.kind.as_str().len()
+            + event.serial.as_deref().map_or(0, str::len)
+            + event.node.as_deref().map_or(0, str::len)
+            + event.cause.len()
+            + self.data.as_deref().map_or(0, str::len);
+        u64::try_from(OVERHEAD + texts).unwrap_or(u64::MAX)
+    }
 }
 
 impl MemoryEventLog {
@@ -77,7 +108,7 @@ impl Events {
                 .is_some_and(|oldest| too_much(self, oldest))
         {
             if let Some(entry) = self.queue.pop_front() {
-                self.bytes = self.bytes.saturating_sub(entry.bytes.into());
+                self.bytes = self.bytes.saturating_sub(entry.bytes());
                 removed += 1;
             }
         }
@@ -85,28 +116,15 @@ impl Events {
     }
 }
 
-fn size(event: &Event) -> u32 {
-    let texts = event.kind.as_str().len()
-        + event.serial.as_deref().map_or(0, str::len)
-        + event.node.as_deref().map_or(0, str::len)
-        + event.cause.len();
-    let data = match &event.data {
-        serde_json::Value::Null => 0,
-        // A value in memory is larger than its text.
-        data => data.to_string().len() * 3,
-    };
-    u32::try_from(OVERHEAD + texts + data).unwrap_or(u32::MAX)
-}
-
 #[async_trait]
 impl EventLog for MemoryEventLog {
     async fn append(&self, events: Vec<Event>) -> Result<EventCursor, EventLogError> {
         let mut log = self.events.write();
         for event in events {
-            let bytes = size(&event);
-            log.queue.push_back(Entry { event, bytes });
+            let entry = Entry::new(event);
             log.newest += 1;
-            log.bytes += u64::from(bytes);
+            log.bytes += entry.bytes();
+            log.queue.push_back(entry);
         }
         let most = self.retention;
         log.remove_while(|log, _| log.rows() > most.rows || log.bytes > most.bytes);
@@ -137,7 +155,7 @@ impl EventLog for MemoryEventLog {
             let event = &entry.event;
             if filter.matches(event.kind.as_str(), event.serial.as_deref()) {
                 let id = EventCursor::new(self.id, next);
-                let event = event.clone();
+                let event = entry.event();
                 events.push(LoggedEvent { id, event });
             }
         }
@@ -155,7 +173,7 @@ impl EventLog for MemoryEventLog {
         let found = newest_first.find(|(entry, _)| kinds.contains(&entry.event.kind));
         Ok(found.map(|(entry, sequence)| LoggedEvent {
             id: EventCursor::new(self.id, sequence),
-            event: entry.event.clone(),
+            event: entry.event(),
         }))
     }
 

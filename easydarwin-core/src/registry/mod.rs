@@ -27,6 +27,7 @@ mod event_memory;
 mod grants;
 mod group;
 mod node;
+mod page;
 mod path;
 mod presence;
 mod presence_memory;
@@ -48,7 +49,7 @@ pub use cidr::{Cidr, CidrError};
 pub use clock::{CmsClock, UnixMillis};
 pub use device::{
     Changed, Credential, Device, DeviceChange, DeviceChannel, DevicePatch, DeviceQuery, DeviceSaid,
-    DeviceSort, DeviceStore, Page, Secret, Seen, StoreError, Used,
+    DeviceSort, DeviceStore, Secret, Seen, StoreError, Used,
 };
 pub use event::{
     Event, EventBounds, EventCursor, EventCursorError, EventFilter, EventKind, EventLog,
@@ -60,6 +61,7 @@ pub use group::{GroupPath, GroupPathError};
 pub use node::{
     MemoryNodeDirectory, NodeBeat, NodeDirectory, NodeInfo, NodeLoad, NodeStatus, StreamLocation,
 };
+pub use page::{Page, PagePlace};
 pub use path::{PathError, StreamPath};
 pub use presence::{
     Acquired, Cause, LastKnown, Lease, Presence, PresenceEntry, PresenceError, PresenceState,

@@ -122,6 +122,13 @@ impl Rights {
         &self.grants
     }
 
+    /// In words, for the audit; `counts`: whoever has them is enabled.
+    pub fn described(&self, counts: bool) -> String {
+        let grants: Vec<String> = self.grants.iter().map(ToString::to_string).collect();
+        let note = if counts { "" } else { " (disabled)" };
+        format!("{}{note}", grants.join(" "))
+    }
+
     /// The highest role over a device in this group.
     pub fn role_in(&self, group: &GroupPath) -> Option<Role> {
         self.grants

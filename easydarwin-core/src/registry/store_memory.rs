@@ -1,15 +1,13 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use parking_lot::RwLock;
 
 use super::{
     Account, AccountChange, AccountStore, ApiKey, AuditEntry, Author, Changed, Credential, Device,
-    DeviceChange, DeviceQuery, DeviceSort, DeviceStore, GroupPath, Page, Rights, RoleGrant, Seen,
-    StoreError, UnixMillis, Used,
+    DeviceChange, DeviceQuery, DeviceSort, DeviceStore, GroupPath, Page, PagePlace, Rights,
+    RoleGrant, Seen, StoreError, UnixMillis, Used,
 };
 
 /// Most devices on one page.
@@ -29,12 +27,13 @@ pub struct MemoryStore {
 /// Cloned before people are changed, who are few, and put back if that fails in the middle.
 #[derive(Debug, Clone, Default)]
 struct Tables {
-    devices: BTreeMap<String, Entry>,
+    /// Apart from the tree, whose nodes are half empty when serials come in order.
+    devices: BTreeMap<String, Box<Entry>>,
     accounts: BTreeMap<String, Account>,
     keys: BTreeMap<String, ApiKey>,
     groups: Vec<GroupPath>,
     policy: BTreeMap<String, String>,
-    audit: Vec<AuditEntry>,
+    audit: VecDeque<AuditEntry>,
     last_audit: u64,
 }
 
@@ -75,7 +74,7 @@ impl Default for MemoryStore {
 
 /// What changes of devices may touch, as it was before them.
 struct Before {
-    devices: Vec<(String, Option<Entry>)>,
+    devices: Vec<(String, Option<Box<Entry>>)>,
     groups: Vec<GroupPath>,
     last_audit: u64,
 }
@@ -108,10 +107,10 @@ impl Tables {
     fn note(&mut self, by: &Author, action: &str, subject: &str, detail: String) {
         self.last_audit += 1;
         if self.audit.len() >= MAX_AUDIT {
-            self.audit.remove(0);
+            self.audit.pop_front();
         }
         let entry = AuditEntry::new(self.last_audit, by.clone(), action, subject, detail);
-        self.audit.push(entry);
+        self.audit.push_back(entry);
     }
 
     fn add_group(&mut self, group: &GroupPath) {
@@ -133,13 +132,12 @@ impl Tables {
         if is_new && self.devices.len() >= limit {
             return Err(StoreError::Full { limit });
         }
-        let entry = self
-            .devices
-            .entry(serial.to_owned())
-            .or_insert_with(|| Entry {
+        let entry = self.devices.entry(serial.to_owned()).or_insert_with(|| {
+            Box::new(Entry {
                 device: Device::new(serial, now),
                 credentials: Vec::new(),
-            });
+            })
+        });
         Ok((entry, is_new))
     }
 
@@ -194,6 +192,8 @@ impl Tables {
                 entry.credentials.retain(|c| c.id != credential.id);
                 let is_new = entry.credentials.len() == before;
                 let id = credential.id.clone();
+                // Nearly all have one.
+                entry.credentials.reserve_exact(1);
                 entry.credentials.push(credential);
                 self.note(by, "credential.put", &serial, id);
                 Ok(changed(is_new, true))
@@ -226,7 +226,7 @@ impl Tables {
                 for grant in account.rights.grants() {
                     self.add_group(&grant.group);
                 }
-                let detail = detail_of(&account.rights, account.enabled);
+                let detail = account.rights.described(account.enabled);
                 self.note(by, "account.put", &account.name, detail);
                 self.accounts.insert(account.name.clone(), account);
             }
@@ -241,7 +241,7 @@ impl Tables {
                 for grant in key.rights.grants() {
                     self.add_group(&grant.group);
                 }
-                let detail = detail_of(&key.rights, key.revoked.is_none());
+                let detail = key.rights.described(key.revoked.is_none());
                 self.note(by, "key.put", &key.id, detail);
                 self.keys.insert(key.id.clone(), key);
             }
@@ -322,15 +322,6 @@ impl Tables {
     }
 }
 
-fn detail_of(rights: &Rights, counts: bool) -> String {
-    let grants: Vec<String> = rights.grants().iter().map(ToString::to_string).collect();
-    format!(
-        "{}{}",
-        grants.join(" "),
-        if counts { "" } else { " (disabled)" }
-    )
-}
-
 fn group_in_use(group: &GroupPath) -> StoreError {
     StoreError::InUse(format!(
         "the group {group} still holds groups, devices or rights; move them first"
@@ -366,7 +357,7 @@ impl DeviceStore for MemoryStore {
     }
 
     async fn list(&self, query: &DeviceQuery) -> Result<Page<Device>, StoreError> {
-        let after = query.cursor.as_deref().map(decode_cursor).transpose()?;
+        let after = query.after()?;
         let limit = match query.limit {
             0 => MAX_PAGE,
             n => n.min(MAX_PAGE),
@@ -385,8 +376,8 @@ impl DeviceStore for MemoryStore {
         }
         let beyond = |key: &str, serial: &str| match &after {
             None => true,
-            Some((k, s)) if query.descending => (key, serial) < (k.as_str(), s.as_str()),
-            Some((k, s)) => (key, serial) > (k.as_str(), s.as_str()),
+            Some(a) if query.descending => (key, serial) < (a.key.as_str(), a.serial.as_str()),
+            Some(a) => (key, serial) > (a.key.as_str(), a.serial.as_str()),
         };
         let mut rest = keyed.into_iter().filter(|(k, d)| beyond(k, &d.serial));
         let mut items = Vec::new();
@@ -396,7 +387,7 @@ impl DeviceStore for MemoryStore {
             last = Some((key, device));
         }
         let next = match (rest.next(), last) {
-            (Some(_), Some((key, device))) => Some(encode_cursor(&key, &device.serial)),
+            (Some(_), Some((key, device))) => Some(PagePlace::new(key, &device.serial).to_string()),
             _ => None,
         };
         Ok(Page { items, next })
@@ -488,19 +479,6 @@ fn sort_key(sort: DeviceSort, device: &Device) -> String {
         DeviceSort::Name => device.name().to_lowercase(),
         DeviceSort::Created => format!("{:020}", device.created.0),
     }
-}
-
-fn encode_cursor(key: &str, serial: &str) -> String {
-    URL_SAFE_NO_PAD.encode(format!("{serial}\n{key}"))
-}
-
-fn decode_cursor(cursor: &str) -> Result<(String, String), StoreError> {
-    let bytes = URL_SAFE_NO_PAD
-        .decode(cursor)
-        .map_err(|_| StoreError::Cursor)?;
-    let text = String::from_utf8(bytes).map_err(|_| StoreError::Cursor)?;
-    let (serial, key) = text.split_once('\n').ok_or(StoreError::Cursor)?;
-    Ok((key.to_owned(), serial.to_owned()))
 }
 
 #[cfg(test)]

@@ -181,12 +181,6 @@ fn remove_rights(connection: &Connection, kind: Holder, holder: &str) -> rusqlit
     Ok(())
 }
 
-fn described(rights: &Rights, counts: bool) -> String {
-    let grants: Vec<String> = rights.grants().iter().map(ToString::to_string).collect();
-    let note = if counts { "" } else { " (disabled)" };
-    format!("{}{note}", grants.join(" "))
-}
-
 fn apply(connection: &Connection, change: AccountChange, by: &Author) -> Result<(), StoreError> {
     match change {
         AccountChange::PutAccount(account) => put_account(connection, &account, by).map_err(failed),
@@ -243,7 +237,7 @@ fn put_account(connection: &Connection, account: &Account, by: &Author) -> rusql
         ],
     )?;
     put_rights(connection, Holder::Account, &account.name, &account.rights)?;
-    let detail = described(&account.rights, account.enabled);
+    let detail = account.rights.described(account.enabled);
     note(connection, by, "account.put", &account.name, &detail)
 }
 
@@ -264,7 +258,7 @@ fn put_key(connection: &Connection, key: &ApiKey, by: &Author) -> rusqlite::Resu
         ],
     )?;
     put_rights(connection, Holder::Key, &key.id, &key.rights)?;
-    let detail = described(&key.rights, key.revoked.is_none());
+    let detail = key.rights.described(key.revoked.is_none());
     note(connection, by, "key.put", &key.id, &detail)
 }
 

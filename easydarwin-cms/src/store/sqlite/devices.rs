@@ -1,21 +1,15 @@
 //! Devices and their credentials.
 
 use async_trait::async_trait;
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use easydarwin_core::registry::{
-    Author, Changed, Credential, Device, DeviceChange, DeviceQuery, DeviceSort, DeviceStore,
-    GroupPath, Page, Seen, StoreError, UnixMillis, Used,
+    Author, Changed, Credential, Device, DeviceChange, DeviceQuery, DeviceStore, GroupPath, Page,
+    Seen, StoreError, UnixMillis, Used,
 };
-use rusqlite::{Connection, OptionalExtension as _, ToSql, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 
+use super::credentials::{put_credential, revoke};
+use super::list::list;
 use super::{SqliteStore, failed, rows};
-
-/// Most devices on one page.
-const MAX_PAGE: usize = 10_000;
-
-/// Longest list of groups, kinds or terminals in one query.
-const MAX_ALTERNATIVES: usize = 1000;
 
 #[async_trait]
 impl DeviceStore for SqliteStore {
@@ -66,7 +60,7 @@ impl DeviceStore for SqliteStore {
     }
 
     async fn list(&self, query: &DeviceQuery) -> Result<Page<Device>, StoreError> {
-        let after = query.cursor.as_deref().map(decode_cursor).transpose()?;
+        let after = query.after()?;
         let query = query.clone();
         self.readers
             .read(move |connection| list(connection, &query, after))
@@ -263,222 +257,4 @@ fn upsert(
         (false, false) => Changed::Same,
     };
     Ok((changed, device))
-}
-
-fn stored(
-    connection: &Connection,
-    serial: &str,
-    id: &str,
-) -> Result<Option<Credential>, StoreError> {
-    connection
-        .prepare_cached(
-            "SELECT id, kind, secret, created, last_used, revoked \
-             FROM credentials WHERE serial = ?1 AND id = ?2",
-        )
-        .and_then(|mut found| found.query_row([serial, id], rows::credential).optional())
-        .map_err(failed)
-}
-
-fn put_credential(
-    connection: &Connection,
-    serial: &str,
-    credential: &Credential,
-    by: &Author,
-) -> Result<Changed, StoreError> {
-    let known: bool = connection
-        .query_row(
-            "SELECT EXISTS (SELECT 1 FROM devices WHERE serial = ?1)",
-            [serial],
-            |row| row.get(0),
-        )
-        .map_err(failed)?;
-    if !known {
-        return Err(StoreError::NotFound(serial.to_owned()));
-    }
-    let before = stored(connection, serial, &credential.id)?;
-    if before
-        .as_ref()
-        .is_some_and(|b| b.secret == credential.secret)
-    {
-        return Ok(Changed::Same);
-    }
-    let (kind, secret) = rows::secret_to_sql(&credential.secret)
-        .ok_or_else(|| StoreError::Backend("this kind of secret cannot be kept".into()))?;
-    connection
-        .prepare_cached(
-            "INSERT OR REPLACE INTO credentials \
-             (serial, id, kind, secret, created, last_used, revoked) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-        )
-        .and_then(|mut insert| {
-            insert.execute(params![
-                serial,
-                credential.id,
-                kind,
-                secret,
-                rows::to_sql(credential.created),
-                credential.last_used.map(rows::to_sql),
-                credential.revoked.map(rows::to_sql),
-            ])
-        })
-        .map_err(failed)?;
-    note(connection, by, "credential.put", serial, &credential.id).map_err(failed)?;
-    Ok(match before {
-        Some(_) => Changed::Changed,
-        None => Changed::Added,
-    })
-}
-
-fn revoke(
-    connection: &Connection,
-    serial: &str,
-    id: &str,
-    by: &Author,
-) -> Result<Changed, StoreError> {
-    let Some(credential) = stored(connection, serial, id)? else {
-        return Err(StoreError::NotFound(format!("{serial} {id}")));
-    };
-    if credential.revoked.is_some() {
-        return Ok(Changed::Same);
-    }
-    connection
-        .execute(
-            "UPDATE credentials SET revoked = ?3 WHERE serial = ?1 AND id = ?2",
-            params![serial, id, rows::to_sql(by.at)],
-        )
-        .map_err(failed)?;
-    note(connection, by, "credential.revoke", serial, id).map_err(failed)?;
-    Ok(Changed::Changed)
-}
-
-/// A query that grows.
-#[derive(Default)]
-struct Where {
-    text: String,
-    values: Vec<Box<dyn ToSql>>,
-}
-
-impl Where {
-    fn and(&mut self, text: &str, values: impl IntoIterator<Item = String>) {
-        self.text.push_str(if self.text.is_empty() {
-            " WHERE "
-        } else {
-            " AND "
-        });
-        self.text.push_str(text);
-        self.values
-            .extend(values.into_iter().map(|v| Box::new(v) as Box<dyn ToSql>));
-    }
-
-    /// One of several; nothing at all fits an empty list.
-    fn any(&mut self, one: &str, of: impl IntoIterator<Item = Vec<String>>) {
-        let alternatives: Vec<Vec<String>> = of.into_iter().take(MAX_ALTERNATIVES).collect();
-        if alternatives.is_empty() {
-            return self.and("FALSE", []);
-        }
-        let text = vec![one; alternatives.len()].join(" OR ");
-        self.and(&format!("({text})"), alternatives.into_iter().flatten());
-    }
-}
-
-fn list(
-    connection: &Connection,
-    query: &DeviceQuery,
-    after: Option<(String, String)>,
-) -> rusqlite::Result<Page<Device>> {
-    let mut filter = Where::default();
-    if let Some(text) = &query.text {
-        filter.and("instr(search, ?) > 0", [text.to_lowercase()]);
-    }
-    for (column, wanted) in [
-        ("lower(app_type) = ?", &query.app_types),
-        ("lower(terminal_type) = ?", &query.terminal_types),
-    ] {
-        if !wanted.is_empty() {
-            filter.any(column, wanted.iter().map(|w| vec![w.to_ascii_lowercase()]));
-        }
-    }
-    if let Some(tag) = &query.tag {
-        filter.and(
-            "(tag = ? OR EXISTS (SELECT 1 FROM json_each(tags) WHERE value = ?))",
-            [tag.clone(), tag.clone()],
-        );
-    }
-    if let Some(groups) = &query.groups
-        && !groups.iter().any(GroupPath::is_root)
-    {
-        // What is below `a/b` begins with `a/b/`; `0` is the character after `/`.
-        filter.any(
-            "(group_path = ? OR (group_path > ? AND group_path < ?))",
-            groups
-                .iter()
-                .map(|g| vec![g.to_string(), format!("{g}/"), format!("{g}0")]),
-        );
-    }
-    let key = match query.sort {
-        DeviceSort::Serial => "''",
-        DeviceSort::Name => "name_key",
-        // As text of equal length, like every key.
-        _ => "printf('%020d', created)",
-    };
-    let column = match query.sort {
-        DeviceSort::Serial => "serial",
-        DeviceSort::Name => "name_key",
-        _ => "created",
-    };
-    let (beyond, order) = if query.descending {
-        ("<", "DESC")
-    } else {
-        (">", "ASC")
-    };
-    if let Some((key_, serial)) = after {
-        match query.sort {
-            DeviceSort::Serial => filter.and(&format!("serial {beyond} ?"), [serial]),
-            DeviceSort::Name => {
-                filter.and(
-                    &format!("(name_key, serial) {beyond} (?, ?)"),
-                    [key_, serial],
-                );
-            }
-            _ => {
-                let text = format!("(created, serial) {beyond} (CAST(? AS INTEGER), ?)");
-                filter.and(&text, [key_, serial]);
-            }
-        }
-    }
-    let limit = match query.limit {
-        0 => MAX_PAGE,
-        n => n.min(MAX_PAGE),
-    };
-    let sql = format!(
-        "SELECT {}, {key} FROM devices{} ORDER BY {column} {order}, serial {order} LIMIT {}",
-        rows::DEVICE,
-        filter.text,
-        limit + 1
-    );
-    let mut statement = connection.prepare_cached(&sql)?;
-    let values = rusqlite::params_from_iter(filter.values.iter());
-    let found = statement.query_map(values, |row| {
-        Ok((rows::device(row)?, row.get::<_, String>(13)?))
-    })?;
-    let mut found: Vec<(Device, String)> = found.collect::<Result<_, _>>()?;
-    let more = found.len() > limit;
-    found.truncate(limit);
-    let last = found.last().filter(|_| more);
-    let next = last.map(|(device, key)| encode_cursor(key, &device.serial));
-    let items = found.into_iter().map(|(device, _)| device).collect();
-    Ok(Page { items, next })
-}
-
-fn encode_cursor(key: &str, serial: &str) -> String {
-    URL_SAFE_NO_PAD.encode(format!("{serial}\n{key}"))
-}
-
-fn decode_cursor(cursor: &str) -> Result<(String, String), StoreError> {
-    let bytes = URL_SAFE_NO_PAD
-        .decode(cursor)
-        .map_err(|_| StoreError::Cursor)?;
-    let text = String::from_utf8(bytes).map_err(|_| StoreError::Cursor)?;
-    let (serial, key) = text.split_once('\n').ok_or(StoreError::Cursor)?;
-    Ok((key.to_owned(), serial.to_owned()))
 }

@@ -2,8 +2,10 @@
 
 mod accounts;
 mod backup;
+mod credentials;
 mod devices;
 mod events;
+mod list;
 mod migrate;
 mod pool;
 mod rows;
