@@ -108,6 +108,9 @@ pub struct CmsConfig {
     pub first_message: Duration,
     /// How long any later message may take from its first byte to its last.
     pub whole_message: Duration,
+    /// How long a client of HTTP may take nothing of what there is for it; then its connection is
+    /// closed.
+    pub stalled: Duration,
     /// A device whose connection ended has this long to come back.
     pub grace: Duration,
     /// How long a wrong secret waits for its answer, so that guessing is slow; up to five times as
@@ -182,6 +185,7 @@ impl CmsConfig {
             idle: Duration::from_secs(90),
             first_message: Duration::from_secs(20),
             whole_message: Duration::from_secs(30),
+            stalled: Duration::from_secs(30),
             grace: Duration::from_secs(15),
             refusal_delay: Duration::from_secs(1),
             push_ack: Duration::from_secs(8),

@@ -261,6 +261,41 @@ async fn each_sees_and_does_what_his_groups_and_role_allow() {
 }
 
 #[tokio::test]
+async fn who_logs_out_or_loses_a_key_hears_nothing_more_though_nothing_happens() {
+    let desk = desk("listening");
+    desk.person("anna", &["viewer"]).await;
+    desk.key("script", &["viewer"], None).await;
+    let b = desk.open().await;
+    let token = value(&b.login("anna", PASSWORD).await)["token"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let mut listeners = Vec::new();
+    for key in [token.as_str(), "script"] {
+        let mut peer = b.cms.connect().await;
+        // Of this kind there is never an event.
+        let request = format!(
+            "GET /api/v2/events?kind=snapshot.none HTTP/1.1\r\nHost: {}\r\n\
+             Authorization: Bearer {key}\r\n\r\n",
+            b.cms.addr
+        );
+        peer.send(request.as_bytes()).await;
+        peer.until("event: open").await;
+        listeners.push(peer);
+    }
+    let head = format!("Authorization: Bearer {token}\r\n");
+    let out = b.http("POST", "/api/v2/logout", &head, None).await;
+    assert!((200..300).contains(&out.status), "{}", out.status);
+    listeners[0].until("event: refused").await;
+    b.change(AccountChange::RevokeKey {
+        id: "script".into(),
+        at: by().at,
+    })
+    .await;
+    listeners[1].until("event: refused").await;
+}
+
+#[tokio::test]
 async fn people_log_in_and_their_rights_end_with_the_account() {
     let desk = desk("login");
     desk.person("anna", &["viewer"]).await;

@@ -117,3 +117,33 @@ async fn a_body_over_http_has_to_end() {
         .await;
     assert_eq!(peer.expect().await.status, 408);
 }
+
+#[tokio::test]
+async fn a_client_that_stops_reading_is_let_go() {
+    let cms = TestCms::start(|c| c.stalled = FIRST).await;
+    cms.handle.provision_token("cam", "123456").await.unwrap();
+    let mut listener = cms.connect().await;
+    listener
+        .send(b"GET /api/v2/events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        .await;
+    listener.until("event: open").await;
+    // Asks on and on and reads nothing: when neither side's buffers take any more, nobody goes on.
+    let mut deaf = cms.connect().await;
+    let started = Instant::now();
+    let asking = async {
+        while deaf
+            .stream
+            .write_all(b"GET /page.js HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            .await
+            .is_ok()
+        {}
+    };
+    tokio::time::timeout(common::PATIENCE, asking)
+        .await
+        .expect("the connection is closed");
+    assert!(started.elapsed() >= FIRST);
+    // Nothing was there for the listener, who has missed nothing.
+    let mut camera = cms.connect().await;
+    assert_eq!(code(&camera.register("cam", "123456").await), 200);
+    listener.until("device.online").await;
+}

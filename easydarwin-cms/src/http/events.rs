@@ -1,6 +1,7 @@
 //! The event log over HTTP: as server-sent events that go on, or as pages of JSON.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use easydarwin_core::protocol::check_serial;
 use easydarwin_core::registry::{
@@ -26,6 +27,10 @@ const MAX_LISTENERS: usize = 1024;
 
 /// Events read at once. Rights are checked anew for each such batch.
 const BATCH: usize = 256;
+
+/// How often rights are checked anew while there is nothing to tell. A login that runs out is no
+/// event of which anybody could be woken.
+const CHECK: Duration = Duration::from_secs(2);
 
 /// Most events on a page of JSON.
 const MAX_PAGE: usize = 1000;
@@ -259,9 +264,21 @@ impl Listening {
             let id = None;
             Some(SseEvent { id, event, data })
         };
-        let read = tokio::select! {
-            read = self.reader.next(BATCH) => read,
-            () = self.state.shutdown.cancelled() => return Err(None),
+        let refused = || last("refused", Value::Null);
+        let read = {
+            let next = self.reader.next(BATCH);
+            tokio::pin!(next);
+            loop {
+                tokio::select! {
+                    read = next.as_mut() => break read,
+                    () = self.state.shutdown.cancelled() => return Err(None),
+                    () = tokio::time::sleep(CHECK) => {
+                        if self.listener.check(&self.state).is_some() {
+                            return Err(refused());
+                        }
+                    }
+                }
+            }
         };
         let page = read.map_err(|error| match error {
             EventLogError::Gone { oldest } => last("gone", json!({ "oldest": oldest.to_string() })),
@@ -271,7 +288,7 @@ impl Listening {
             }
         })?;
         if self.listener.check(&self.state).is_some() {
-            return Err(last("refused", Value::Null));
+            return Err(refused());
         }
         let seen = self.listener.sees(&self.state, page.events).await;
         let seen = seen.map_err(|error| {

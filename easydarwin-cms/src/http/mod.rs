@@ -10,6 +10,7 @@ mod reply;
 mod rewind;
 mod routes;
 mod sse;
+mod stalling;
 mod streams;
 mod tickets;
 mod v2;
@@ -29,6 +30,7 @@ use crate::conn::Transport;
 use crate::guard::Visit;
 use crate::state::State;
 use rewind::Rewind;
+use stalling::Stalling;
 
 /// Longest head of an HTTP request.
 const MAX_HEAD: usize = 64 * 1024;
@@ -67,13 +69,14 @@ pub(crate) async fn serve(
             async move { Ok::<_, std::convert::Infallible>(routes::route(&state, &way, request).await) }
         })
     };
+    let stream = Stalling::new(Rewind::new(first, transport), state.config.stalled);
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(state.config.first_message)
         .max_buf_size(MAX_HEAD)
         // Old clients look for `Content-Length` in this very case.
         .title_case_headers(true)
-        .serve_connection(TokioIo::new(Rewind::new(first, transport)), service);
+        .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(served);
     let result = tokio::select! {
         result = served.as_mut() => result,

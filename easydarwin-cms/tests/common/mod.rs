@@ -182,6 +182,21 @@ impl Peer {
         self.next().await.expect("an answer, not the end")
     }
 
+    /// Waits until this text has come: of an answer that goes on.
+    pub(crate) async fn until(&mut self, text: &str) {
+        let reading = async {
+            let found = |buf: &[u8]| buf.windows(text.len()).any(|w| w == text.as_bytes());
+            while !found(&self.buf) {
+                let read = self.stream.read_buf(&mut self.buf).await;
+                assert!(read.unwrap() > 0, "it ended before {text:?} came");
+            }
+            self.buf.clear();
+        };
+        tokio::time::timeout(PATIENCE, reading)
+            .await
+            .expect("the text in time");
+    }
+
     /// Waits until the CMS closes the connection.
     pub(crate) async fn closed(&mut self) {
         while self.next().await.is_some() {}
