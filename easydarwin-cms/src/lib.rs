@@ -36,12 +36,14 @@ mod api;
 mod builder;
 #[cfg(feature = "cli")]
 pub mod cli;
+mod cms;
 mod config;
 mod conn;
 mod devices;
 mod error;
 mod events;
 mod guard;
+mod handle;
 mod http;
 mod metrics;
 mod nodes;
@@ -52,9 +54,11 @@ mod streams;
 mod webhooks;
 
 pub use accounts::{FirstRun, PasswordError, check_name, hash_password};
-pub use builder::{Cms, CmsBuilder, CmsHandle};
+pub use builder::CmsBuilder;
+pub use cms::Cms;
 pub use config::{CmsConfig, LegacyClient, LegacyLevel, Policy, Secrets};
 pub use error::CmsError;
+pub use handle::CmsHandle;
 #[cfg(feature = "sqlite")]
 pub use store::{SqliteStore, StoreCheck};
 pub use webhooks::{DeadLetter, MemoryWebhooks, Webhook, WebhookStore};
