@@ -1,7 +1,6 @@
 //! Rules 1 to 8: how messages are framed, written and read.
 
 use easydarwin_core::protocol::node::StreamChange;
-use easydarwin_core::protocol::{ErrorNum, MessageType};
 use serde_json::json;
 
 use crate::common::{FakeNode, code};
