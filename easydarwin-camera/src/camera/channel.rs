@@ -82,13 +82,13 @@ impl ChannelShell {
             ChannelEvent::Connect { url } => self.dial(&url),
             ChannelEvent::Bind { tracks } => self.bind(tracks, channel, now),
             ChannelEvent::Disconnect => self.way = Way::Down,
-            ChannelEvent::KeyFrame { track } => {
+            ChannelEvent::KeyFrame { stream } => {
                 if let Some(pump) = &mut self.pump {
                     pump.request_key_frame();
                 }
                 self.reporter.report(CameraEvent::KeyFrameWanted {
                     channel: number,
-                    track,
+                    stream,
                 });
             }
             ChannelEvent::Advice(advice) => {

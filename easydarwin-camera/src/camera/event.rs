@@ -56,12 +56,12 @@ pub enum CameraEvent {
         /// Channel, from 1.
         channel: u32,
     },
-    /// The encoder of a track should make a key frame: the push begins, or one was dropped.
+    /// The encoder of a stream should make a key frame: the push begins, or one was dropped.
     KeyFrameWanted {
         /// Channel, from 1.
         channel: u32,
-        /// Index of the track.
-        track: usize,
+        /// Index of the stream: of the senders of its [`queue`](crate::frames::queue).
+        stream: usize,
     },
     /// What the uplink carries has changed: what the encoder should do from now on.
     Advice {
@@ -120,8 +120,8 @@ impl Reporter {
                 tracing::warn!(channel, reason, "push failed");
             }
             CameraEvent::PushStopped { channel } => tracing::info!(channel, "push stopped"),
-            CameraEvent::KeyFrameWanted { channel, track } => {
-                tracing::debug!(channel, track, "key frame wanted");
+            CameraEvent::KeyFrameWanted { channel, stream } => {
+                tracing::debug!(channel, stream, "key frame wanted");
             }
             CameraEvent::Advice { channel, advice } => {
                 tracing::debug!(channel, ?advice, "advice to the encoder");

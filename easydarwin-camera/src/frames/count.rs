@@ -10,6 +10,8 @@ pub enum DropCause {
     NotConnected,
     /// The ring is full: the uplink is slower than the encoder.
     QueueFull,
+    /// The other one of main and sub stream is sent.
+    NotSelected,
     /// It follows a dropped frame and cannot be decoded without it.
     WaitKey,
     /// It waited in the ring for longer than the latency allows.
@@ -26,10 +28,11 @@ pub enum DropCause {
 
 impl DropCause {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::NotWanted,
         Self::NotConnected,
         Self::QueueFull,
+        Self::NotSelected,
         Self::WaitKey,
         Self::Late,
         Self::PushEnded,

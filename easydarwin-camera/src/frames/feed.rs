@@ -12,6 +12,7 @@ use super::ring::{Consumer, Meta};
 use super::sender::{Channel, JUMP, KEY, LENGTHS, Mode, Stream};
 use super::sync::Ordering;
 use super::wake::Alarm;
+use crate::feedback::StreamChoice;
 
 /// A ring that is fuller than this keeps nothing of the past while a push goes on.
 const CROWDED_PERCENT: u64 = 75;
@@ -39,6 +40,12 @@ pub struct FrameFeed {
 pub(super) struct StreamFeed {
     pub(super) consumer: Consumer,
     shared: Arc<Stream>,
+    /// Index of the track that it is sent as.
+    track: usize,
+    /// It is sent.
+    selected: bool,
+    /// It is sent from its next key frame on, in place of the other stream of its track.
+    comes: bool,
     /// The next frame to send; behind it the past.
     read: u64,
     /// What became of the frames before was counted.
@@ -54,6 +61,8 @@ pub(super) struct StreamFeed {
 pub(crate) struct Next {
     /// Index of its track.
     pub(crate) track: usize,
+    /// Index of its stream: of the senders.
+    pub(crate) stream: usize,
     /// Presentation time in microseconds.
     pub(crate) pts_us: i64,
     /// When it was pushed.
@@ -67,8 +76,17 @@ pub(crate) struct Next {
 }
 
 impl StreamFeed {
-    pub(super) fn new(consumer: Consumer, shared: Arc<Stream>) -> Self {
+    pub(super) fn new(
+        consumer: Consumer,
+        shared: Arc<Stream>,
+        track: usize,
+        selected: bool,
+    ) -> Self {
+        shared.muted.store((!selected).into(), Ordering::Relaxed);
         Self {
+            track,
+            selected,
+            comes: false,
             consumer,
             wait_key: shared.video,
             shared,
@@ -88,6 +106,21 @@ impl StreamFeed {
 
     fn has_frames(&self) -> bool {
         self.read < self.consumer.head()
+    }
+
+    /// Is sent from now on, or not any more.
+    fn select(&mut self, selected: bool) {
+        self.selected = selected;
+        self.comes = false;
+        self.wait_key = self.shared.video;
+        self.shared
+            .muted
+            .store((!selected).into(), Ordering::Relaxed);
+        if !selected {
+            let head = self.consumer.head();
+            self.skip_to(head, DropCause::NotSelected);
+            self.consumer.release_to(head);
+        }
     }
 
     /// Leaves out what cannot be decoded for want of a key frame.
@@ -185,9 +218,9 @@ impl FrameFeed {
         &self.tracks
     }
 
-    /// What became of the frames of a track.
-    pub fn counts(&self, track: usize) -> Option<StreamCounts> {
-        Some(self.streams.get(track)?.shared.counters.read())
+    /// What became of the frames of a stream, by the index of its sender.
+    pub fn counts(&self, stream: usize) -> Option<StreamCounts> {
+        Some(self.streams.get(stream)?.shared.counters.read())
     }
 
     /// The feed of a source that is opened when it is wanted, and has nothing to keep.
@@ -266,7 +299,11 @@ impl FrameFeed {
         let now_us = self.micros(now);
         let oldest_us = now_us.saturating_sub(as_micros(self.allowed));
         let mut first: Option<(usize, Meta)> = None;
-        for (track, stream) in self.streams.iter_mut().enumerate() {
+        self.change_streams(oldest_us);
+        for (at, stream) in self.streams.iter_mut().enumerate() {
+            if !stream.selected {
+                continue;
+            }
             if audio.is_some_and(|audio| audio == stream.shared.video) {
                 continue;
             }
@@ -287,16 +324,17 @@ impl FrameFeed {
                 meta.pushed_us < best.pushed_us || sound
             });
             if earlier {
-                first = Some((track, meta));
+                first = Some((at, meta));
             }
         }
-        let (track, meta) = first?;
+        let (at, meta) = first?;
         let age = now_us.saturating_sub(meta.pushed_us);
         if age < as_micros(self.max_latency) {
             self.allowed = self.max_latency;
         }
         Some(Next {
-            track,
+            track: self.streams.get(at)?.track,
+            stream: at,
             pts_us: meta.pts_us,
             pushed: self.epoch + Duration::from_micros(meta.pushed_us),
             len: usize::try_from(meta.len).unwrap_or(usize::MAX),
@@ -306,8 +344,8 @@ impl FrameFeed {
     }
 
     /// The bytes of the frame that [`next`](Self::next) told of.
-    pub(crate) fn read(&mut self, track: usize) -> Data<'_> {
-        let Some(stream) = self.streams.get(track) else {
+    pub(crate) fn read(&mut self, next: &Next) -> Data<'_> {
+        let Some(stream) = self.streams.get(next.stream) else {
             return Data::new(&[], false);
         };
         let lengths = stream.consumer.meta(stream.read).flags & LENGTHS != 0;
@@ -316,10 +354,10 @@ impl FrameFeed {
     }
 
     /// That frame was handed to the network (`None`), or cannot be.
-    pub(crate) fn done(&mut self, track: usize, dropped: Option<DropCause>, now: Instant) {
+    pub(crate) fn done(&mut self, next: &Next, dropped: Option<DropCause>, now: Instant) {
         let since_us = self.micros(now).saturating_sub(as_micros(self.pre_roll));
         let kept = !self.pre_roll.is_zero();
-        let Some(stream) = self.streams.get_mut(track) else {
+        let Some(stream) = self.streams.get_mut(next.stream) else {
             return;
         };
         if stream.read >= stream.counted {
@@ -347,10 +385,69 @@ impl FrameFeed {
         }
     }
 
-    /// Whether the encoder of a track should make a key frame: a later frame needs one that was
+    /// Sends the main or the sub stream from its next key frame on. Nothing happens without a sub
+    /// stream.
+    pub(crate) fn select(&mut self, choice: StreamChoice) {
+        let Some(sub) = Some(self.tracks.len()).filter(|at| *at < self.streams.len()) else {
+            return;
+        };
+        let track = self.streams.get(sub).map_or(0, |stream| stream.track);
+        let (comes, stays) = match choice {
+            StreamChoice::Main => (track, sub),
+            StreamChoice::Sub => (sub, track),
+        };
+        if let Some(stream) = self.streams.get_mut(stays) {
+            stream.comes = false;
+        }
+        if let Some(stream) = self.streams.get_mut(comes)
+            && !stream.selected
+        {
+            stream.comes = true;
+            stream.wait_key = true;
+            stream.key_wanted = true;
+            stream.shared.muted.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Goes over to a stream whose key frame has come.
+    fn change_streams(&mut self, oldest_us: u64) {
+        let Some(at) = self.streams.iter().position(|stream| stream.comes) else {
+            return;
+        };
+        let Some(stream) = self.streams.get_mut(at) else {
+            return;
+        };
+        let head = stream.consumer.head();
+        stream.skip_late(head, oldest_us);
+        stream.skip_undecodable(head);
+        stream.consumer.release_to(stream.read);
+        if !stream.has_frames() {
+            return;
+        }
+        (stream.selected, stream.comes) = (true, false);
+        let track = stream.track;
+        for (other, stream) in self.streams.iter_mut().enumerate() {
+            if other != at && stream.track == track {
+                stream.select(false);
+            }
+        }
+    }
+
+    /// Streams: as many as senders.
+    pub(crate) fn stream_count(&self) -> usize {
+        self.streams.len()
+    }
+
+    /// Whether a stream is video that is sent, or is about to be.
+    pub(crate) fn wants_keys(&self, stream: usize) -> bool {
+        let stream = self.streams.get(stream);
+        stream.is_some_and(|s| s.shared.video && (s.selected || s.comes))
+    }
+
+    /// Whether the encoder of a stream should make a key frame: a later frame needs one that was
     /// dropped. Tells it once.
-    pub(crate) fn take_key_wanted(&mut self, track: usize) -> bool {
-        let stream = self.streams.get_mut(track);
+    pub(crate) fn take_key_wanted(&mut self, stream: usize) -> bool {
+        let stream = self.streams.get_mut(stream);
         stream.is_some_and(|stream| std::mem::take(&mut stream.key_wanted))
     }
 
@@ -383,7 +480,10 @@ impl FrameFeed {
         let takes = video || audio;
         let wake = if takes { Wake::Always } else { Wake::Urgent };
         self.channel.bell.sleep(wake);
-        let wanted = |stream: &StreamFeed| if stream.shared.video { video } else { audio };
+        let wanted = |stream: &StreamFeed| {
+            let kind = if stream.shared.video { video } else { audio };
+            kind && (stream.selected || stream.comes)
+        };
         let mut streams = self.streams.iter();
         if rung || streams.any(|stream| wanted(stream) && stream.has_frames()) {
             self.channel.bell.awake();

@@ -46,6 +46,10 @@ pub struct QueueConfig {
     pub audio_bytes: usize,
     /// What has waited longer is not sent any more. Default 1 s.
     pub max_latency: Duration,
+    /// A further sender, the last one, takes the small pictures of the first video track: the sub stream, of the
+    /// same codec, which is sent in place of the main one when the uplink is too slow for that
+    /// ([`CameraBuilder::rate`](crate::CameraBuilder::rate)). Default no.
+    pub sub_stream: bool,
     /// How much of the past a push begins with. Default none.
     pub pre_roll: Duration,
 }
@@ -56,6 +60,7 @@ impl Default for QueueConfig {
             video_bytes: 1 << 20,
             audio_bytes: 64 << 10,
             max_latency: Duration::from_secs(1),
+            sub_stream: false,
             pre_roll: Duration::ZERO,
         }
     }
@@ -84,7 +89,8 @@ const SMALL_FRAME: usize = 256;
 const LEAST_VIDEO: usize = 64 << 10;
 const LEAST_AUDIO: usize = 4 << 10;
 
-/// A queue for the streams of one channel, in the order of `tracks`.
+/// A queue for the streams of one channel: a sender for each of `tracks` in their order, and one for the
+/// sub stream if there is one.
 ///
 /// # Errors
 /// [`QueueError`] says what the system did not give.
@@ -99,7 +105,13 @@ pub fn queue(
     let channel = Arc::new(sender::Channel::new().map_err(QueueError::Wake)?);
     let mut senders = Vec::with_capacity(tracks.len());
     let mut feeds = Vec::with_capacity(tracks.len());
-    for track in &tracks {
+    let main = tracks
+        .iter()
+        .position(|track| track.kind == MediaKind::Video);
+    let sub = main.filter(|_| config.sub_stream);
+    let streams = tracks.iter().enumerate();
+    let sub = sub.and_then(|at| Some((at, tracks.get(at)?)));
+    for (number, (at, track)) in streams.chain(sub).enumerate() {
         let bytes = if track.kind == MediaKind::Audio {
             config.audio_bytes.max(LEAST_AUDIO)
         } else {
@@ -108,7 +120,13 @@ pub fn queue(
         let frames = (bytes / SMALL_FRAME).clamp(FRAMES_MIN, FRAMES_MAX);
         let (producer, consumer) = ring::ring(bytes, frames).ok_or(QueueError::Memory(bytes))?;
         let stream = Arc::new(Stream::new(track));
-        feeds.push(feed::StreamFeed::new(consumer, Arc::clone(&stream)));
+        let selected = number < tracks.len();
+        feeds.push(feed::StreamFeed::new(
+            consumer,
+            Arc::clone(&stream),
+            at,
+            selected,
+        ));
         senders.push(FrameSender::new(
             producer,
             stream,

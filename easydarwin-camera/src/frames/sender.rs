@@ -78,6 +78,8 @@ pub(super) struct Stream {
     pub(super) video: bool,
     nal: Option<Nal>,
     pub(super) counters: Counters,
+    /// Not 0: the other one of main and sub stream is sent.
+    pub(super) muted: AtomicU32,
     /// Times that the feed has thrown away what a later frame needs.
     pub(super) broken: AtomicU32,
 }
@@ -141,6 +143,7 @@ impl Stream {
                 _ => None,
             },
             counters: Counters::new(),
+            muted: AtomicU32::new(0),
             broken: AtomicU32::new(0),
         }
     }
@@ -249,6 +252,7 @@ impl FrameSender {
             Mode::Idle => DropCause::NotWanted,
             Mode::Offline => DropCause::NotConnected,
             Mode::Closed => DropCause::Closed,
+            Mode::Open if self.stream.muted.load(Ordering::Relaxed) != 0 => DropCause::NotSelected,
             Mode::Open if self.wait_key && !key => return Some(DropCause::WaitKey),
             Mode::Open if len == 0 || len > self.largest => DropCause::Size,
             Mode::Open if !self.producer.has_room(len) => DropCause::QueueFull,

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::feedback::StreamChoice;
 
 const IDR: &[u8] = &[0, 0, 0, 1, 0x65, 0x88];
 const SLICE: &[u8] = &[0, 0, 1, 0x41, 0x9a];
@@ -55,7 +56,7 @@ impl Rig {
         let mut sent = Vec::new();
         while let Some(next) = self.feed.next(now) {
             sent.push((next.track, next.pts_us / 1000));
-            self.feed.done(next.track, None, now);
+            self.feed.done(&next, None, now);
         }
         sent
     }
@@ -194,7 +195,7 @@ fn the_encoders_flag_or_the_first_slice_makes_a_key_frame() {
     assert!(next.key);
     let data: Vec<_> = rig
         .feed
-        .read(0)
+        .read(&next)
         .parts(&Track::h264(96, Default::default()))
         .map(<[u8]>::to_vec)
         .collect();
@@ -202,6 +203,36 @@ fn the_encoders_flag_or_the_first_slice_makes_a_key_frame() {
         data,
         [vec![9, 16], vec![0x67, 1, 2], vec![0x68, 3], vec![0x65, 1]]
     );
+}
+
+#[test]
+fn the_sub_stream_takes_over_at_its_key_frame_and_gives_back_in_the_same_way() {
+    let mut rig = Rig::new(&QueueConfig {
+        sub_stream: true,
+        ..QueueConfig::default()
+    });
+    assert_eq!(rig.senders.len(), 3);
+    rig.feed.open(rig.start);
+    rig.push(0, IDR, 0);
+    assert_eq!(rig.push(2, IDR, 1), dropped(DropCause::NotSelected, true));
+    assert_eq!(rig.drain(2), [(0, 0)]);
+    rig.feed.select(StreamChoice::Sub);
+    assert!(rig.feed.take_key_wanted(2) && !rig.feed.take_key_wanted(0));
+    // Until it has a key frame, the main stream goes on.
+    assert_eq!(rig.push(2, SLICE, 3), dropped(DropCause::WaitKey, true));
+    rig.push(0, SLICE, 4);
+    assert_eq!(rig.drain(5), [(0, 4)]);
+    rig.push(0, SLICE, 6);
+    rig.push(2, IDR, 7);
+    rig.push(1, &[7; 160], 8);
+    assert_eq!(rig.drain(9), [(0, 7), (1, 8)]);
+    assert_eq!(rig.dropped(0, DropCause::NotSelected), 1);
+    assert_eq!(rig.push(0, IDR, 10), dropped(DropCause::NotSelected, true));
+    rig.push(2, SLICE, 11);
+    rig.feed.select(StreamChoice::Main);
+    rig.push(0, IDR, 12);
+    assert_eq!(rig.drain(13), [(0, 12)]);
+    assert_eq!(rig.dropped(2, DropCause::NotSelected), 2);
 }
 
 #[derive(Debug, Clone)]
@@ -264,14 +295,14 @@ proptest! {
                 Step::Send(count) if live => for _ in 0..count {
                     let Some(next) = rig.feed.next(now) else { break };
                     let bytes = &pushed[&(next.track, next.pts_us)];
-                    prop_assert_eq!(rig.feed.read(next.track).bytes(), &bytes[..]);
+                    prop_assert_eq!(rig.feed.read(&next).bytes(), &bytes[..]);
                     if next.track == 0 && !next.key {
                         prop_assert_eq!(last_sent, Some(before[&next.pts_us]), "a picture without its reference");
                     }
                     if next.track == 0 {
                         last_sent = Some(next.pts_us);
                     }
-                    rig.feed.done(next.track, None, now);
+                    rig.feed.done(&next, None, now);
                 },
                 Step::Send(_) => {}
                 Step::Rest(wanted) => {

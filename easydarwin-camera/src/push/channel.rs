@@ -1,7 +1,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant, SystemTime};
 
-use easydarwin_core::media::{MediaKind, SessionDescription, Track};
+use easydarwin_core::media::{SessionDescription, Track};
 use easydarwin_core::rtsp::{ClientUrl, Login, RedirectPolicy, Redirects};
 
 use super::PushError;
@@ -99,8 +99,8 @@ pub(crate) enum ChannelEvent {
     Failed(PushError),
     /// It is no longer wanted.
     Stopped,
-    /// The encoder of this track should make a key frame.
-    KeyFrame { track: usize },
+    /// The encoder of this stream should make a key frame.
+    KeyFrame { stream: usize },
     /// What the encoder should do from now on.
     Advice(Advice),
 }
@@ -353,6 +353,9 @@ impl Channel {
         uplink.drops = feed.slow_drops();
         let advice = rate.tick(now, &uplink);
         feed.limit_latency(rate.ring_limit());
+        if let Some(Advice::Stream(choice)) = advice {
+            feed.select(choice);
+        }
         self.events.extend(advice.map(ChannelEvent::Advice));
     }
 
@@ -453,8 +456,9 @@ impl Channel {
             feed.open(now);
             let holds_key = feed.next(now).is_some_and(|next| next.key);
             if !holds_key {
-                for track in 0..self.tracks.len() {
-                    self.want_key(track);
+                let streams = feed.stream_count();
+                for stream in 0..streams {
+                    self.want_key(stream);
                 }
             }
         }
@@ -534,7 +538,7 @@ impl Channel {
             && let Some(track) = self.tracks.get_mut(next.track)
         {
             let described = track.clone();
-            learn(track, feed.read(next.track).parts(&described));
+            learn(track, feed.read(&next).parts(&described));
         }
     }
 
@@ -617,27 +621,26 @@ impl Channel {
         self.open(now);
     }
 
-    fn want_key(&mut self, track: usize) {
-        let tracks = self.tracks.len();
-        self.keys.resize_with(tracks, KeyRequests::new);
-        let video = |track: &Track| track.kind == MediaKind::Video;
-        if self.tracks.get(track).is_some_and(video)
-            && let Some(keys) = self.keys.get_mut(track)
-        {
+    fn want_key(&mut self, stream: usize) {
+        let Some(feed) = self.feed.as_ref().filter(|feed| feed.wants_keys(stream)) else {
+            return;
+        };
+        self.keys.resize_with(feed.stream_count(), KeyRequests::new);
+        if let Some(keys) = self.keys.get_mut(stream) {
             keys.want();
         }
     }
 
     fn ask_for_keys(&mut self, now: Instant) {
-        for track in 0..self.tracks.len() {
+        for stream in 0..self.feed.as_ref().map_or(0, FrameFeed::stream_count) {
             let feed = self.feed.as_mut();
-            if feed.is_some_and(|feed| feed.take_key_wanted(track)) {
-                self.want_key(track);
+            if feed.is_some_and(|feed| feed.take_key_wanted(stream)) {
+                self.want_key(stream);
             }
         }
-        for (track, keys) in self.keys.iter_mut().enumerate() {
+        for (stream, keys) in self.keys.iter_mut().enumerate() {
             if keys.poll(now) {
-                self.events.push_back(ChannelEvent::KeyFrame { track });
+                self.events.push_back(ChannelEvent::KeyFrame { stream });
             }
         }
     }

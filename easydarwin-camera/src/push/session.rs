@@ -264,9 +264,9 @@ impl Session {
             && let Some(next) = feed.next(now)
         {
             let track = self.tracks.get_mut(next.track);
-            let made = track.map(|track| track.packetize(&next, feed.read(next.track), run));
+            let made = track.map(|track| track.packetize(&next, feed.read(&next), run));
             let dropped = (!matches!(made, Some(Ok(())))).then_some(DropCause::Format);
-            feed.done(next.track, dropped, now);
+            feed.done(&next, dropped, now);
         }
     }
 
@@ -343,9 +343,9 @@ impl Session {
                 && let Some(next) = feed.next_of(now, Some(audio))
             {
                 let track = self.tracks.get_mut(next.track);
-                let made = track.map(|track| track.packetize(&next, feed.read(next.track), run));
+                let made = track.map(|track| track.packetize(&next, feed.read(&next), run));
                 let dropped = (!matches!(made, Some(Ok(())))).then_some(DropCause::Format);
-                feed.done(next.track, dropped, now);
+                feed.done(&next, dropped, now);
                 paced = Some(next.pushed);
             }
             if let Some(pushed) = paced.filter(|_| !audio) {
