@@ -45,8 +45,8 @@ pub enum Bound {
 pub struct SocketState {
     /// Bytes that were written and are not sent.
     pub unsent: usize,
-    /// Bytes that were sent and are not acknowledged; those not sent too, where the kernel does
-    /// not tell them apart.
+    /// Bytes that were sent and have not arrived, as far as the peer tells; those not sent too,
+    /// where the kernel does not tell them apart.
     pub in_flight: usize,
     /// Round trip time, smoothed; TCP only.
     pub rtt: Option<Duration>,
@@ -116,9 +116,18 @@ impl SocketState {
             }
             (None, None) => (0, 0),
         };
+        // What arrived behind a gap is only kept from being acknowledged. Left in, every lost
+        // packet would look like a link that has come to a stop.
+        let arrived = info.map_or(0, |info| {
+            u64::from(info.sacked_segments) * u64::from(info.segment_size)
+        });
         Self {
             unsent: size(unsent),
-            in_flight: size(unacknowledged.saturating_sub(unsent)),
+            in_flight: size(
+                unacknowledged
+                    .saturating_sub(unsent)
+                    .saturating_sub(arrived),
+            ),
             rtt: info.map(|info| info.rtt),
             delivery_rate: info.and_then(|info| info.delivery_rate),
         }

@@ -23,6 +23,8 @@ pub struct TcpInfo {
     pub rtt: Duration,
     /// Segments that were sent and are not acknowledged.
     pub unacked_segments: u32,
+    /// Those of them that have arrived all the same: behind a gap, that is, where one was lost.
+    pub sacked_segments: u32,
     /// Largest segment in bytes.
     pub segment_size: u32,
     /// Bytes that were written and not sent (Linux 4.6).
@@ -46,6 +48,7 @@ impl TcpInfo {
         Some(Self {
             segment_size: u32_at(16)?,
             unacked_segments: u32_at(24)?,
+            sacked_segments: u32_at(28)?,
             rtt: Duration::from_micros(u32_at(68)?.into()),
             unsent: u32_at(144).map(u64::from),
             delivery_rate: u64_at(160),
@@ -191,7 +194,14 @@ mod tests {
     #[test]
     fn old_kernels_tell_less() {
         let mut bytes = [0_u8; 192];
-        for (at, value) in [(16, 1448_u32), (24, 3), (68, 20_000), (144, 77), (160, 500)] {
+        for (at, value) in [
+            (16, 1448_u32),
+            (24, 3),
+            (28, 2),
+            (68, 20_000),
+            (144, 77),
+            (160, 500),
+        ] {
             bytes[at..at + 4].copy_from_slice(&value.to_ne_bytes());
         }
         let read = |length: usize| TcpInfo::parse(&bytes[..length]);
@@ -201,6 +211,7 @@ mod tests {
             (linux_3_10.segment_size, linux_3_10.unacked_segments),
             (1448, 3)
         );
+        assert_eq!(linux_3_10.sacked_segments, 2);
         assert_eq!((linux_3_10.unsent, linux_3_10.delivery_rate), (None, None));
         let linux_4_6 = read(160).unwrap();
         assert_eq!(

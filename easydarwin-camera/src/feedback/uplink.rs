@@ -9,7 +9,7 @@ pub struct Uplink {
     pub queued_bytes: usize,
     /// Bytes that the kernel took and has not sent.
     pub unsent: usize,
-    /// Bytes that were sent and are not acknowledged.
+    /// Bytes that were sent and have not arrived, as far as the peer tells.
     pub in_flight: usize,
     /// Bytes that the kernel took since the connection began.
     pub sent_total: u64,
@@ -21,7 +21,7 @@ pub struct Uplink {
 }
 
 impl Uplink {
-    /// Bytes that the peer has acknowledged.
+    /// Bytes that have arrived, as far as the peer tells.
     pub fn delivered(&self) -> u64 {
         self.sent_total.saturating_sub(self.in_kernel())
     }

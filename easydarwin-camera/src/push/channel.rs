@@ -346,6 +346,11 @@ impl Channel {
     /// What the kernel says of the connection; what waits before it is added here.
     pub(crate) fn uplink(&mut self, mut uplink: Uplink, now: Instant) {
         self.uplink_due = Some(now + UPLINK_INTERVAL);
+        // Packets that are made and not written wait, too.
+        let packets = self.session().map_or(0, |session| session.output().len());
+        uplink.unsent = uplink.unsent.saturating_add(packets);
+        let packets = u64::try_from(packets).unwrap_or(u64::MAX);
+        uplink.sent_total = uplink.sent_total.saturating_add(packets);
         let (Some(rate), Some(feed)) = (&mut self.rate, &mut self.feed) else {
             return;
         };

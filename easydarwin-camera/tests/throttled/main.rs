@@ -41,16 +41,16 @@ struct Phase {
 const PHASES: [Phase; 3] = [
     Phase {
         rate: 1_000_000,
-        lasts: Duration::from_secs(15),
+        lasts: Duration::from_secs(12),
     },
     // Up is slow: a probe has to wait, then 8 % a second.
     Phase {
         rate: 4_000_000,
-        lasts: Duration::from_secs(35),
+        lasts: Duration::from_secs(28),
     },
     Phase {
         rate: 500_000,
-        lasts: Duration::from_secs(20),
+        lasts: Duration::from_secs(15),
     },
 ];
 
