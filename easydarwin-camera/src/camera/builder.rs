@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
@@ -86,6 +87,7 @@ pub struct CameraBuilder {
     tag: String,
     secret: Option<Secret>,
     cms: Vec<String>,
+    keep_alive: Option<Duration>,
     push_to: Option<String>,
     transport: PushTransport,
     feeds: BTreeMap<u32, Feed>,
@@ -132,6 +134,13 @@ impl CameraBuilder {
     /// took the camera.
     pub fn cms(mut self, address: impl Into<String>) -> Self {
         self.cms.push(address.into());
+        self
+    }
+
+    /// Time between two signs of life when the CMS does not say how often it wants one; less than
+    /// what a NAT on the way remembers. Default 30 s.
+    pub fn keep_alive(mut self, time: Duration) -> Self {
+        self.keep_alive = Some(time);
         self
     }
 
@@ -230,6 +239,7 @@ impl CameraBuilder {
             }
             config.tag = self.tag;
             config.addresses = self.cms.into_iter().map(CmsAddress::plain).collect();
+            config.keep_alive = self.keep_alive.unwrap_or(config.keep_alive);
             config.channels = self.feeds.keys().copied().collect();
             config.seed = random_seed();
             Some(config)

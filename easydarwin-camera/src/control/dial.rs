@@ -142,20 +142,35 @@ impl Dial {
         self.set_held(held);
         let first = match failure {
             Failure::Closed => self.turn,
-            _ if self.is_elsewhere() => self.home,
-            Failure::Broken | Failure::Refused => self.turn + 1,
+            Failure::Broken | Failure::Refused => self.after(self.turn),
         };
         if matches!(failure, Failure::Refused) && self.is_elsewhere() {
             self.elsewhere = None;
         }
-        let count = self.homes.len() + usize::from(self.elsewhere.is_some());
-        let ring = || (0..count).map(|n| (first + n) % count);
+        let in_turn = || {
+            std::iter::successors(Some(first), |&turn| Some(self.after(turn)))
+                .take(self.candidates().count())
+        };
         let held = |&turn: &usize| self.candidate(turn).and_then(|c| c.held);
         let free = |turn: &usize| held(turn).is_none_or(|until| until <= at);
-        let next = ring().find(free).or_else(|| ring().min_by_key(held));
+        let next = in_turn().find(free).or_else(|| in_turn().min_by_key(held));
         let until = next.as_ref().and_then(held);
-        self.turn = next.unwrap_or(0);
+        self.turn = next.unwrap_or(first);
         until.map_or(at, |until| until.max(at))
+    }
+
+    /// Who follows in turn. The place that a home sent us to stands behind that home, so that all
+    /// are tried before one is tried again.
+    fn after(&self, turn: usize) -> usize {
+        if turn == self.home && self.elsewhere.is_some() {
+            return self.homes.len();
+        }
+        let of_home = if turn == self.homes.len() {
+            self.home
+        } else {
+            turn
+        };
+        (of_home + 1) % self.homes.len().max(1)
     }
 
     /// Until when the address in use is to be left alone.
@@ -266,12 +281,11 @@ fn is_final(error: ErrorNum) -> bool {
 }
 
 impl Failure {
-    /// What is to be made of this reason, on a connection that had `lasted` or not.
-    pub(super) fn of(reason: &DisconnectReason, lasted: bool) -> Self {
+    /// What is to be made of this reason for giving a connection up.
+    pub(super) fn of(reason: &DisconnectReason) -> Self {
         match reason {
             DisconnectReason::ServerProof => Self::Refused,
             DisconnectReason::Refused(error) if is_final(*error) => Self::Refused,
-            DisconnectReason::LeaseLost(_) if lasted => Self::Closed,
             _ => Self::Broken,
         }
     }

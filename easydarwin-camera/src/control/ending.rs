@@ -27,7 +27,7 @@ impl ControlEngine {
 
     /// Gives the connection up; its address was granted the time `hold`.
     pub(super) fn give_up(&mut self, reason: DisconnectReason, hold: Duration, now: Instant) {
-        let failure = Failure::of(&reason, self.lasted(now));
+        let failure = Failure::of(&reason);
         let refused = matches!(failure, Failure::Refused)
             .then(|| self.dial.address().cloned())
             .flatten();

@@ -122,7 +122,8 @@ impl Cms {
         }
     }
 
-    pub(crate) fn set_mood(&mut self, mood: Mood) {
+    pub(crate) fn set_mood(&mut self, mood: Mood, net: &mut Network) {
+        net.note(format!("{} is {mood:?}", self.addr));
         let strangers = &mut self.ledger.borrow_mut().strangers;
         if matches!(mood, Mood::Stranger { .. }) {
             strangers.insert(self.addr);

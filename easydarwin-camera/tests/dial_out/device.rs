@@ -83,6 +83,7 @@ impl Device {
         self.engine = ControlEngine::new(self.config.clone(), now);
         self.link = Link::Down;
         self.held.clear();
+        self.figures.redirects_in_a_row = 0;
         // Which is a success as far as the waits are concerned.
         self.figures.lasting += 1;
     }
@@ -148,6 +149,9 @@ impl Device {
     fn act(&mut self, event: ControlEvent, net: &mut Network) {
         let now = net.now();
         let is_in = self.registered().is_some();
+        if !matches!(event, ControlEvent::Command { .. }) {
+            net.note(format!("device: {event:?}"));
+        }
         match event {
             ControlEvent::Connect { address, .. } => self.dial(address, net),
             ControlEvent::Disconnect(reason) => {
@@ -156,10 +160,7 @@ impl Device {
                 }
                 if let DisconnectReason::Redirected(to) = &reason {
                     self.figures.redirects_in_a_row += 1;
-                    // Of places that it was sent to it knows the last one only.
-                    let homes = self.config.addresses.iter().chain([to]);
-                    let known: Vec<_> = homes.map(CmsAddress::authority).collect();
-                    self.held.retain(|at, _| known.contains(&&*at.to_string()));
+                    self.forget_places_but(Some(to));
                 } else {
                     self.figures.redirects_in_a_row = 0;
                 }
@@ -241,16 +242,27 @@ impl Device {
         };
         assert!(!std::mem::replace(registered, true), "registered twice");
         self.figures.registered += 1;
+        let (end, address, since) = (*end, address.clone(), *since);
+        if self.config.addresses.contains(&address) {
+            self.forget_places_but(None);
+        }
         let ledger = self.ledger.borrow();
-        assert!(!proven || ledger.proven.contains(end), "proven by nobody");
-        if proven || ledger.secure.contains(end) {
+        assert!(!proven || ledger.proven.contains(&end), "proven by nobody");
+        if proven || ledger.secure.contains(&end) {
             let wall = self.engine.wall_clock(now).expect("the CMS's time");
             let truth = std::time::UNIX_EPOCH + Duration::from_millis(clock_ms(net.elapsed()));
             let off = wall.duration_since(truth).unwrap_or_else(|e| e.duration());
-            let most = now.saturating_duration_since(*since) + Duration::from_millis(2);
+            let most = now.saturating_duration_since(since) + Duration::from_millis(2);
             assert!(off <= most, "{off:?} off, {address}");
             assert_eq!(self.engine.clock_quality(), ClockQuality::Server);
         }
+    }
+
+    /// Of the places that it was sent to it knows the last one, and none once a home let it in.
+    fn forget_places_but(&mut self, last: Option<&CmsAddress>) {
+        let homes = self.config.addresses.iter().chain(last);
+        let known: Vec<_> = homes.map(CmsAddress::authority).collect();
+        self.held.retain(|at, _| known.contains(&&*at.to_string()));
     }
 
     /// Its address was told to us to be asked again later.
@@ -298,6 +310,7 @@ impl Node for Device {
                 if address.is_tls() && ledger.strangers.contains(&to) {
                     // His certificate is wrong.
                     drop(ledger);
+                    self.figures.redirects_in_a_row = 0;
                     net.close(end);
                     self.engine.disconnected(now);
                 } else {

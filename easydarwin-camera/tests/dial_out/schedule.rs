@@ -21,8 +21,8 @@ const LONGEST_TROUBLE: Duration = Duration::from_secs(900);
 /// was final waits up to 300 s, an unproven wait up to 75 s, the back-off up to 60 s; connecting and
 /// logging in take up to 30 s at an address that died meanwhile.
 const BACK_WITHIN: Duration = Duration::from_secs(600);
-/// And then it stays, to be looked at for this long.
-const STAYS: Duration = Duration::from_secs(150);
+/// Who is registered for this long will stay: neither silence nor a refused keep-alive ends it.
+const SETTLED: Duration = Duration::from_secs(160);
 /// Spread beyond a wait that was asked for.
 const HOLD_SPREAD: Duration = Duration::from_secs(15);
 
@@ -99,31 +99,40 @@ impl World {
             let time = self.random.duration(most);
             self.run(time);
         }
-        self.all_is_well();
-        let since = self.net.now();
-        let bound = BACK_WITHIN + self.longest_hold + HOLD_SPREAD;
-        while self
-            .device
-            .registered()
-            .is_none_or(|(end, _)| !self.is_known(end))
-        {
-            let waited = self.net.now() - since;
-            assert!(waited < bound, "not back after {waited:?}");
-            self.run(Duration::from_secs(1));
-        }
-        let figures = self.device.figures.clone();
-        self.run(STAYS);
-        let (end, address) = self.device.registered().expect("it stays");
-        assert!(self.is_known(end), "it believes to be registered");
-        let dials = self.device.figures.dials - figures.dials;
-        // A connection that is dead and not yet known to be, and a name that does not resolve.
-        assert!(dials <= 3, "{dials} dials although all is well");
-        if !self.is_home(address) {
+        let all_are_well = self.peace();
+        let address = self.settles();
+        if all_are_well && !self.is_home(&address) {
             self.run(Duration::from_secs(3700));
             let (_, address) = self.device.registered().expect("it stays at home");
             assert!(self.is_home(address), "at {address} for ever");
         }
         self.device.figures.clone()
+    }
+
+    /// Runs until the device stays where it is.
+    fn settles(&mut self) -> CmsAddress {
+        let since = self.net.now();
+        let bound = BACK_WITHIN + self.longest_hold + HOLD_SPREAD;
+        let mut here = None;
+        loop {
+            let now = self.net.now();
+            match (self.device.registered(), here) {
+                (Some((end, address)), Some((same, arrived))) if end == same => {
+                    if now >= arrived + SETTLED {
+                        let known = self.all.iter().any(|cms| cms.has(end));
+                        assert!(known, "it believes to be registered");
+                        return address.clone();
+                    }
+                }
+                (Some((end, _)), _) => here = Some((end, now)),
+                (None, _) => here = None,
+            }
+            let waited = now - since;
+            let left = here.is_some() || waited < bound;
+            assert!(left, "not back after {waited:?}");
+            assert!(waited < bound * 2, "it comes and goes");
+            self.run(Duration::from_secs(1));
+        }
     }
 
     pub(crate) fn elapsed(&self) -> Duration {
@@ -157,7 +166,7 @@ impl World {
     fn something_happens(&mut self) {
         let n = self.random.index(self.all.len());
         let host = self.all[n].addr.ip();
-        match self.random.below(12) {
+        match self.random.below(14) {
             0 => self.net.set_path(HOST, host, false),
             1 => self.net.set_path(HOST, host, true),
             2 => {
@@ -186,13 +195,21 @@ impl World {
             9 => {
                 // All of them at once: a bad release, a storm.
                 let mood = self.mood();
-                self.all
-                    .iter_mut()
-                    .for_each(|cms| cms.set_mood(mood.clone()));
+                for cms in &mut self.all {
+                    cms.set_mood(mood.clone(), &mut self.net);
+                }
+            }
+            10 => {
+                // In a circle, all of them.
+                let lets_in = self.random.per_mille(500);
+                for n in 0..self.all.len() {
+                    let to = self.all[(n + 1) % self.all.len()].addr;
+                    self.all[n].set_mood(Mood::Redirects { to, lets_in }, &mut self.net);
+                }
             }
             _ => {
                 let mood = self.mood();
-                self.all[n].set_mood(mood);
+                self.all[n].set_mood(mood, &mut self.net);
             }
         }
     }
@@ -237,15 +254,39 @@ impl World {
         }
     }
 
-    fn all_is_well(&mut self) {
+    /// From now on all of them are good, or one is and the others never will be. Says which.
+    fn peace(&mut self) -> bool {
+        let only = self.random.per_mille(300);
+        let good = self.random.index(self.homes);
         for n in 0..self.all.len() {
             let addr = self.all[n].addr;
-            self.all[n].set_mood(Mood::Good);
+            if only && n != good {
+                let mood = self.useless();
+                self.all[n].set_mood(mood, &mut self.net);
+                continue;
+            }
+            self.all[n].set_mood(Mood::Good, &mut self.net);
             self.net.set_path(HOST, addr.ip(), true);
             if !self.net.is_up(addr.ip()) {
                 self.start(n);
             }
             self.net.listen(addr);
+        }
+        !only
+    }
+
+    /// A mood in which a CMS is good for nothing for long.
+    fn useless(&mut self) -> Mood {
+        loop {
+            let mood = self.mood();
+            let good_enough = matches!(
+                mood,
+                Mood::Floods | Mood::Drains { .. } | Mood::Stranger { .. }
+            );
+            let leads = matches!(mood, Mood::Redirects { to, .. } if to != NOWHERE);
+            if !good_enough && !leads {
+                return mood;
+            }
         }
     }
 
@@ -265,10 +306,6 @@ impl World {
             let host = self.all[n].addr.ip();
             self.net.set_link(HOST, host, link);
         }
-    }
-
-    fn is_known(&self, end: sim::End) -> bool {
-        self.all.iter().any(|cms| cms.has(end))
     }
 
     fn is_home(&self, address: &CmsAddress) -> bool {
