@@ -7,8 +7,14 @@ const SLOT: Duration = Duration::from_millis(50);
 const SLOTS: usize = 32;
 /// What the uplink carries is believed after so long a time in which it had to.
 const PROOF: Duration = Duration::from_millis(300);
-/// And it is measured over the last such time.
+/// Rates of the encoder are measured over the last such time.
 const WINDOW: Duration = Duration::from_secs(1);
+/// The best of the last such time is what the uplink carries: TCP pauses after losses.
+const LOOK_BACK: Duration = Duration::from_millis(1500);
+/// When nothing has arrived for so long, it is a pause, which tells nothing of the rate, ...
+const PAUSE: Duration = Duration::from_millis(250);
+/// ... unless it lasts.
+const MOST_PAUSE: Duration = Duration::from_secs(1);
 /// How long the shortest round trip counts, at least; twice that at most. A route changes.
 const BASE_AGE: Duration = Duration::from_secs(30);
 /// Below this a rate is a stall, and the delay it would mean says nothing, in bits a second.
@@ -25,6 +31,8 @@ pub(super) struct Meter {
     /// The least delay since the newest slot.
     least: Duration,
     delivered: u64,
+    /// When something arrived the last time.
+    progress: Option<Instant>,
     delay: Duration,
     kernel_delay: Duration,
     base: BaseRtt,
@@ -48,6 +56,7 @@ impl Meter {
             next: 0,
             least: Duration::MAX,
             delivered: 0,
+            progress: None,
             delay: Duration::ZERO,
             kernel_delay: Duration::ZERO,
             base: BaseRtt::default(),
@@ -61,6 +70,9 @@ impl Meter {
         if delivered < self.delivered {
             // Acknowledged bytes do not come back: this is another connection.
             *self = Self::new(self.low);
+        }
+        if delivered > self.delivered || self.progress.is_none() {
+            self.progress = Some(now);
         }
         self.delivered = delivered;
         let base = self.base.update(now, uplink.rtt);
@@ -107,12 +119,31 @@ impl Meter {
         covered.then_some(least)
     }
 
-    /// What the uplink carries, in bits a second; `None` while it could perhaps carry more.
+    /// What the uplink carries, in bits a second; `None` while it could perhaps carry more, and
+    /// in a pause.
     pub(super) fn capacity(&self, now: Instant) -> Option<u64> {
         let limited = now.saturating_duration_since(self.limited_since?);
-        (limited >= PROOF)
-            .then(|| self.rate(now, limited.min(WINDOW)))
-            .flatten()
+        let pause = now.saturating_duration_since(self.progress?);
+        if limited < PROOF || (PAUSE..MOST_PAUSE).contains(&pause) {
+            return None;
+        }
+        let from = now.checked_sub(limited.min(LOOK_BACK))?;
+        let latest = self.rate_until(now, self.delivered, from);
+        let earlier = self
+            .newest_first()
+            .take_while(|slot| slot.at >= from)
+            .filter_map(|slot| self.rate_until(slot.at, slot.delivered, from));
+        earlier.chain(latest).max()
+    }
+
+    /// The rate up to a moment, over as much time as proves it; all of it after `from`.
+    fn rate_until(&self, end: Instant, delivered: u64, from: Instant) -> Option<u64> {
+        let latest_start = end.checked_sub(PROOF)?;
+        let start = self
+            .newest_first()
+            .find(|slot| slot.at <= latest_start)
+            .filter(|slot| slot.at + SLOT >= from)?;
+        bits_per_second(start, end, delivered)
     }
 
     /// What was delivered in the last second, in bits a second.
@@ -123,9 +154,7 @@ impl Meter {
     fn rate(&self, now: Instant, window: Duration) -> Option<u64> {
         let from = now.checked_sub(window)?;
         let slot = self.newest_first().find(|slot| slot.at <= from)?;
-        let micros = now.saturating_duration_since(slot.at).as_micros();
-        let bits = u128::from(self.delivered.saturating_sub(slot.delivered)) * 8;
-        u64::try_from((bits * 1_000_000).checked_div(micros)?).ok()
+        bits_per_second(slot, now, self.delivered)
     }
 
     fn note(&mut self, now: Instant) {
@@ -155,6 +184,12 @@ impl Meter {
         let (newer, older) = self.slots.split_at(self.next.min(SLOTS));
         newer.iter().rev().chain(older.iter().rev()).flatten()
     }
+}
+
+fn bits_per_second(start: &Slot, end: Instant, delivered: u64) -> Option<u64> {
+    let micros = end.saturating_duration_since(start.at).as_micros();
+    let bits = u128::from(delivered.saturating_sub(start.delivered)) * 8;
+    u64::try_from((bits * 1_000_000).checked_div(micros)?).ok()
 }
 
 /// The time that so many bytes take.

@@ -28,6 +28,10 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Growth of one step up, in percent, and the time between two of them.
 const STEP: u64 = 8;
 const STEP_EVERY: Duration = Duration::from_secs(1);
+/// Back to so much of what the uplink was seen to carry, in percent, steps may be so large, in
+/// percent: less was advised only for the queue to drain.
+const BACK: u64 = 80;
+const STEP_BACK: u64 = 50;
 /// No step up so soon after a cut.
 const REST: Duration = Duration::from_secs(2);
 /// Up to this part of what was too much the last time, steps are made at once, in percent.
@@ -58,7 +62,8 @@ const KERNEL_DELAY: Duration = Duration::from_millis(100);
 ///   of what is being delivered (less when the queue is long, so that it drains), at most by half
 ///   at once, at most every 500 ms. If the queue does not drain within 2 s, 15 % more.
 /// - **Up, slowly.** When the delay was below half of that threshold within the last second: 8 %,
-///   at most once a second, not within 2 s after a cut. Above 90 % of what was too much before
+///   at most once a second, not within 2 s after a cut; up to 50 % on the way back to 80 % of what
+///   the uplink was seen to carry. Above 90 % of what was too much before
 ///   only after 5 s, a wait that doubles up to 60 s each time it was too much again; never beyond
 ///   2.2 times what was really delivered.
 /// - **Sub stream** when main's least would be too much for 2 s; back after 20 s without
@@ -233,7 +238,10 @@ impl RateController {
         }
         let mut wanted = percent(self.target, 100 + STEP);
         if let Some(ceiling) = self.ceiling {
-            let safe = percent(ceiling.rate, SAFE).saturating_sub(self.config.other.into());
+            let other = u64::from(self.config.other);
+            let safe = percent(ceiling.rate, SAFE).saturating_sub(other);
+            let back = percent(ceiling.rate, BACK).saturating_sub(other);
+            wanted = wanted.max(back.min(percent(self.target, 100 + STEP_BACK)));
             if wanted > safe && now < ceiling.until {
                 wanted = safe;
             } else if wanted > safe {

@@ -54,9 +54,9 @@ pub(crate) fn set_rate(rate: u32) {
     run(&bucket("change", rate));
 }
 
-/// A router that holds 100 ms.
+/// A router that holds 250 ms.
 fn bucket(verb: &str, rate: u32) -> String {
-    format!("tc qdisc {verb} dev near root tbf rate {rate}bit burst 6kb latency 100ms")
+    format!("tc qdisc {verb} dev near root tbf rate {rate}bit burst 6kb latency 250ms")
 }
 
 fn run(command: &str) {
