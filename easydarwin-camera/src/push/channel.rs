@@ -1,4 +1,5 @@
 use std::collections::VecDeque;
+use std::fmt;
 use std::time::{Duration, Instant, SystemTime};
 
 use easydarwin_core::media::{SessionDescription, Track};
@@ -28,14 +29,24 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a server may take no data.
 const STALL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A push that is wanted.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A push that is wanted. `Debug` shows neither token nor password.
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Wanted {
     url: String,
     token: Option<String>,
     generation: Option<u64>,
     /// Nobody asks again: tried again even when the server refuses the right.
     always: bool,
+}
+
+impl fmt::Debug for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wanted")
+            .field("url", &crate::url::without_password(&self.url))
+            .field("generation", &self.generation)
+            .field("always", &self.always)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Wanted {

@@ -11,5 +11,8 @@ mod parameters;
 mod session;
 mod track;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use channel::{Channel, ChannelEvent, Wanted};
 pub use error::PushError;

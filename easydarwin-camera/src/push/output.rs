@@ -1,5 +1,6 @@
 //! What waits for the network: bytes of the connection, or datagrams and when they may go.
 
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use bytes::{Buf as _, BytesMut};
@@ -14,13 +15,22 @@ const LEAST_PAUSE: Duration = Duration::from_millis(2);
 /// `$`, channel and length before each packet of a run.
 const FRAME_HEADER: usize = 4;
 
-/// The bytes of the connection: requests and answers between whole frames.
-#[derive(Debug, Default)]
+/// The bytes of the connection: requests and answers between whole frames. `Debug` shows none of
+/// them: requests hold tokens.
+#[derive(Default)]
 pub(super) struct Output {
     control: BytesMut,
     run: PacketRun,
     /// Bytes of `run` that were written.
     written: usize,
+}
+
+impl fmt::Debug for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Output")
+            .field("pending", &self.pending().len())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Output {
