@@ -16,9 +16,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::{PATIENCE, TestCms, code};
+use easydarwin_camera::CameraEvent;
 use easydarwin_cms::{Cms, CmsConfig, LegacyLevel};
 use easydarwin_core::protocol::{AppType, Envelope, Register, Snapshot, TerminalType};
-use easydarwin_core::tls::TlsConfig;
+use easydarwin_core::tls::{TlsConfig, TlsTrust};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, ClientConnection, HandshakeKind, RootCertStore, StreamOwned};
@@ -340,4 +341,43 @@ async fn without_a_certificate_a_handshake_is_refused() {
     let files = Files::new("none");
     let (addr, trust) = (cms.addr, files.trust());
     assert!(blocking(move || Secure::connect(addr, &trust).is_err()).await);
+}
+
+/// The real camera behind TLS: believes the authority that it is given, and nobody else.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_camera_registers_over_tls_and_believes_only_whom_it_trusts() {
+    let files = Files::new("real-camera");
+    let cms = start(files.config(), |_| {}).await;
+    let address = format!("tls://localhost:{}", cms.addr.port());
+    let camera = |trust| {
+        let (events, happened) = tokio::sync::mpsc::channel(16);
+        let camera = easydarwin_camera::Camera::builder()
+            .serial("old")
+            .token("123456")
+            .cms(address.as_str())
+            .tls(trust)
+            .source(easydarwin_camera::source::PatternSource::new("old"))
+            .events(events)
+            .build()
+            .unwrap();
+        let task = tokio::spawn(camera.run(std::future::pending()));
+        (task, happened)
+    };
+    let first = async |happened: &mut tokio::sync::mpsc::Receiver<_>| {
+        let event = tokio::time::timeout(PATIENCE, happened.recv()).await;
+        event.expect("an event in time").expect("the camera runs")
+    };
+    let (task, mut happened) = camera(TlsTrust::ca_file(files.cert()).unwrap());
+    let event = first(&mut happened).await;
+    assert!(matches!(event, CameraEvent::Registered { .. }), "{event:?}");
+    task.abort();
+
+    let stranger = Files::new("stranger");
+    let (task, mut happened) = camera(TlsTrust::ca_file(stranger.cert()).unwrap());
+    match first(&mut happened).await {
+        CameraEvent::Disconnected { reason } => assert!(reason.contains("TLS"), "{reason}"),
+        other => panic!("{other:?}"),
+    }
+    task.abort();
+    cms.stop().await;
 }

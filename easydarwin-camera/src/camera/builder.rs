@@ -43,9 +43,20 @@ pub enum BuildError {
     /// A channel's number is out of range.
     #[error("channels are numbered from 1 to 64")]
     Channel,
+    /// A CMS behind TLS was named, but TLS was left out of this program.
+    #[error("tls:// needs the feature `tls`, without which this program was built")]
+    NoTls,
     /// A CMS was named, but no secret to log in with.
     #[error("give the key() or the token() that the CMS knows for this serial")]
     NoSecret,
+}
+
+/// `host:port`, with `tls://` in front for TLS.
+fn address(text: &str) -> CmsAddress {
+    match text.strip_prefix("tls://") {
+        Some(authority) => CmsAddress::tls(authority),
+        None => CmsAddress::plain(text),
+    }
 }
 
 /// What a camera runs with.
@@ -130,8 +141,8 @@ impl CameraBuilder {
         self
     }
 
-    /// A CMS as `host:port`; several are tried in turn, after an outage first the one that last
-    /// took the camera.
+    /// A CMS as `host:port`, or `tls://host:port` with the feature `tls`; several are tried in turn, after
+    /// an outage first the one that last took the camera.
     pub fn cms(mut self, address: impl Into<String>) -> Self {
         self.cms.push(address.into());
         self
@@ -176,7 +187,7 @@ impl CameraBuilder {
         self
     }
 
-    /// Whom `rtsps://` URLs believe. Default: the authorities that browsers trust.
+    /// Whom `tls://` and `rtsps://` believe. Default: the authorities that browsers trust.
     #[cfg(feature = "tls")]
     pub fn tls(mut self, trust: easydarwin_core::tls::TlsTrust) -> Self {
         self.tls = Some(trust);
@@ -225,6 +236,10 @@ impl CameraBuilder {
         if !self.feeds.keys().all(|number| CHANNELS.contains(number)) {
             return Err(BuildError::Channel);
         }
+        let addresses: Vec<_> = self.cms.iter().map(|text| address(text)).collect();
+        if !cfg!(feature = "tls") && addresses.iter().any(CmsAddress::is_tls) {
+            return Err(BuildError::NoTls);
+        }
         let engine = if self.cms.is_empty() {
             None
         } else {
@@ -238,7 +253,7 @@ impl CameraBuilder {
                 config.name = self.name;
             }
             config.tag = self.tag;
-            config.addresses = self.cms.into_iter().map(CmsAddress::plain).collect();
+            config.addresses = addresses;
             config.keep_alive = self.keep_alive.unwrap_or(config.keep_alive);
             config.channels = self.feeds.keys().copied().collect();
             config.seed = random_seed();

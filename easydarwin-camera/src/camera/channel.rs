@@ -20,7 +20,11 @@ use crate::socket::{SocketState, UplinkSocket};
 /// Assumed for the room in the kernel before the bitrate is known, in bits a second.
 const USUAL_BITRATE: u32 = 4_000_000;
 /// Read at once; with TLS a record has to fit.
-const READ: usize = 18 * 1024;
+const READ: usize = if cfg!(feature = "tls") {
+    18 * 1024
+} else {
+    2 * 1024
+};
 /// Reads per turn, so that a talkative server does not keep the camera from sending.
 const READS: usize = 4;
 
@@ -292,7 +296,7 @@ impl Connection {
 }
 
 /// An error and what lies under it, in one line.
-fn with_causes(error: &ClientError) -> String {
+pub(super) fn with_causes(error: &ClientError) -> String {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {

@@ -8,20 +8,28 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::{Buf, Bytes};
+use easydarwin_core::client::{ClientError, ClientOptions};
 use easydarwin_core::protocol::ErrorNum;
 use easydarwin_core::protocol::login::NONCE_LEN;
-use tokio::net::TcpStream;
+use easydarwin_core::rtsp::ClientUrl;
 use tokio::sync::mpsc;
 
+use super::channel::with_causes;
 use super::event::{CameraCommand, CameraEvent, Reporter};
 use crate::control::{CmsAddress, CommandId, ControlEngine, ControlEvent};
 
-/// Bytes read at once; the CMS's messages are below 1 KiB.
-const READ: usize = 4 * 1024;
+/// Bytes read at once: the CMS's messages are below 1 KiB, but with TLS a record has to fit.
+const READ: usize = if cfg!(feature = "tls") {
+    18 * 1024
+} else {
+    4 * 1024
+};
 /// Answers of the embedder under way: as many as the engine keeps commands.
 const REPLY_QUEUE: usize = 64;
 
-type Dialing = Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send>>;
+type Dialing = Pin<Box<dyn Future<Output = Result<Wire, ClientError>> + Send>>;
+/// The same wire as to a media server: TCP or TLS.
+type Wire = easydarwin_core::client::Link;
 
 /// What the conversation with the CMS needs of the world.
 pub(super) struct ControlShell {
@@ -29,6 +37,7 @@ pub(super) struct ControlShell {
     replies: mpsc::Sender<(CommandId, ErrorNum)>,
     replied: mpsc::Receiver<(CommandId, ErrorNum)>,
     reporter: Reporter,
+    options: ClientOptions,
     link: Link,
 }
 
@@ -40,20 +49,25 @@ enum Link {
 
 struct Connection {
     peer: SocketAddr,
-    stream: TcpStream,
+    wire: Wire,
     /// What the socket has not taken yet.
     rest: Bytes,
     blocked: bool,
 }
 
 impl ControlShell {
-    pub(super) fn new(commands: Option<mpsc::Sender<CameraCommand>>, reporter: Reporter) -> Self {
+    pub(super) fn new(
+        commands: Option<mpsc::Sender<CameraCommand>>,
+        options: ClientOptions,
+        reporter: Reporter,
+    ) -> Self {
         let (replies, replied) = mpsc::channel(REPLY_QUEUE);
         Self {
             commands,
             replies,
             replied,
             reporter,
+            options,
             link: Link::Down,
         }
     }
@@ -158,34 +172,39 @@ impl ControlShell {
     }
 
     fn dial(&mut self, address: CmsAddress) {
+        let options = self.options.clone();
         self.link = Link::Dialing(Box::pin(async move {
-            if address.is_tls() {
-                return Err(io::ErrorKind::Unsupported.into());
-            }
-            let stream = TcpStream::connect(address.authority()).await?;
-            stream.set_nodelay(true)?;
-            Ok(stream)
+            let scheme = if address.is_tls() { "rtsps" } else { "rtsp" };
+            let url = ClientUrl::parse(&format!("{scheme}://{}/", address.authority()))?;
+            Wire::dial(&url, &options).await
         }));
     }
 
-    fn dialed(&mut self, dialed: io::Result<TcpStream>, engine: &mut ControlEngine, now: Instant) {
-        let connected = dialed.and_then(|stream| {
-            let mut random = [0; NONCE_LEN];
-            getrandom::fill(&mut random).map_err(io::Error::other)?;
-            let connection = Connection {
-                peer: stream.peer_addr()?,
-                stream,
-                rest: Bytes::new(),
-                blocked: false,
-            };
-            Ok((connection, random))
-        });
+    fn dialed(
+        &mut self,
+        dialed: Result<Wire, ClientError>,
+        engine: &mut ControlEngine,
+        now: Instant,
+    ) {
+        let connected = dialed
+            .map_err(|error| with_causes(&error))
+            .and_then(|wire| {
+                let mut random = [0; NONCE_LEN];
+                getrandom::fill(&mut random).map_err(|error| error.to_string())?;
+                let connection = Connection {
+                    peer: wire.peer,
+                    wire,
+                    rest: Bytes::new(),
+                    blocked: false,
+                };
+                Ok((connection, random))
+            });
         match connected {
             Ok((connection, random)) => {
                 self.link = Link::Up(connection);
                 engine.connected(random, now);
             }
-            Err(error) => self.lost(&error.to_string(), engine, now),
+            Err(error) => self.lost(&error, engine, now),
         }
     }
 
@@ -200,6 +219,7 @@ impl ControlShell {
 
 impl Connection {
     fn write(&mut self, engine: &mut ControlEngine) -> io::Result<()> {
+        self.wire.flush()?;
         self.blocked = false;
         loop {
             if self.rest.is_empty() {
@@ -208,13 +228,12 @@ impl Connection {
                     None => return Ok(()),
                 }
             }
-            match self.stream.try_write(&self.rest) {
-                Ok(count) => self.rest.advance(count),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            match self.wire.try_write(&self.rest)? {
+                Some(count) => self.rest.advance(count),
+                None => {
                     self.blocked = true;
                     return Ok(());
                 }
-                Err(error) => return Err(error),
             }
         }
     }
@@ -226,24 +245,15 @@ impl Connection {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         let mut room = [0; READ];
-        let mut ready = Poll::Pending;
-        if self.stream.poll_read_ready(cx)?.is_ready() {
-            match self.stream.try_read(&mut room) {
-                Ok(0) => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
-                Ok(count) => {
-                    engine.received(room.get(..count).unwrap_or_default(), now);
-                    ready = Poll::Ready(Ok(()));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    // Cleared: asked again, the runtime will tell.
-                    ready = Poll::Ready(Ok(()));
-                }
-                Err(error) => return Poll::Ready(Err(error)),
-            }
+        if self.wire.poll_ready(self.blocked, cx).is_pending() {
+            return Poll::Pending;
         }
-        if self.blocked && self.stream.poll_write_ready(cx)?.is_ready() {
-            ready = Poll::Ready(Ok(()));
+        match self.wire.read(&mut room)? {
+            Some(0) => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+            Some(count) => engine.received(room.get(..count).unwrap_or_default(), now),
+            // Only room to write, or nothing after all: the runtime will tell.
+            None => {}
         }
-        ready
+        Poll::Ready(Ok(()))
     }
 }

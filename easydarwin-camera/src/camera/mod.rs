@@ -117,7 +117,7 @@ impl Shell {
         }
         Self {
             engine,
-            control: ControlShell::new(settings.commands, reporter),
+            control: ControlShell::new(settings.commands, options, reporter),
             channels,
         }
     }

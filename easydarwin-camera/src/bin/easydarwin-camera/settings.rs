@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Parser, ValueEnum};
 use easydarwin_camera::source::{FileSource, MediaSource, from_text};
 use easydarwin_camera::{BuildError, Camera, CameraEvent, PushTransport};
+use easydarwin_core::tls::{SpkiPin, SpkiPinError, TlsError, TlsTrust};
 use serde::{Deserialize, Deserializer};
 use tokio::sync::mpsc;
 
@@ -31,7 +32,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Default, Args, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub(crate) struct Settings {
-    /// The CMS, host and port; several (comma or repeated) are tried in turn
+    /// The CMS, host and port, tls:// in front for TLS; several (comma or repeated) are tried in turn
     #[arg(
         long,
         value_name = "ADDR",
@@ -101,6 +102,20 @@ pub(crate) struct Settings {
     )]
     push: Option<Secret>,
 
+    /// File of the authorities (PEM) that tls:// and rtsps:// believe [default: the public ones]
+    #[arg(long, value_name = "FILE", env = "EASYDARWIN_CAMERA_TLS_CA")]
+    tls_ca: Option<PathBuf>,
+
+    /// Public keys that tls:// and rtsps:// believe instead of authorities: SHA-256, 64 hex digits
+    #[arg(
+        long,
+        value_name = "SHA256",
+        value_delimiter = ',',
+        conflicts_with = "tls_ca",
+        env = "EASYDARWIN_CAMERA_TLS_PIN"
+    )]
+    tls_pin: Option<Vec<String>>,
+
     /// What is logged to stderr, for example `warn` or `info,easydarwin_camera=debug`
     /// [default: info]
     #[arg(long, value_name = "FILTER", env = "EASYDARWIN_CAMERA_LOG")]
@@ -149,6 +164,10 @@ pub(crate) enum SettingsError {
     },
     #[error(transparent)]
     Build(#[from] BuildError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error(transparent)]
+    Pin(#[from] SpkiPinError),
     #[error("name the CMS with --cms, or a media server with --push rtsp://…")]
     NoTarget,
     #[error("--cms needs --serial, and the key of that serial")]
@@ -183,6 +202,8 @@ impl Settings {
             tag: self.tag.or(file.tag),
             transport: self.transport.or(file.transport),
             push: self.push.or(file.push),
+            tls_ca: self.tls_ca.or(file.tls_ca),
+            tls_pin: self.tls_pin.or(file.tls_pin),
             log: self.log.or(file.log),
         }
     }
@@ -222,6 +243,12 @@ impl Settings {
             builder = builder.key(key);
         } else if let Some(path) = &self.secret_file {
             builder = builder.key(read_file(path)?.trim());
+        }
+        if let Some(path) = &self.tls_ca {
+            builder = builder.tls(TlsTrust::ca_file(path)?);
+        } else if let Some(pins) = &self.tls_pin {
+            let pins = pins.iter().map(|pin| pin.parse::<SpkiPin>());
+            builder = builder.tls(TlsTrust::pinned(pins.collect::<Result<Vec<_>, _>>()?)?);
         }
         if let Some(Secret(url)) = self.push {
             builder = builder.push_to(url);
