@@ -58,7 +58,7 @@ const KERNEL_DELAY: Duration = Duration::from_millis(100);
 /// kernel holds takes at the rate with which the peer acknowledges, less the shortest round trip.
 ///
 /// - **Down, fast.** When the delay did not fall below a quarter of `max_latency` (100 to 300 ms)
-///   for half a second, when it reaches 70 % of `max_latency`, or when frames are dropped: to 85 %
+///   for half a second (half of that while a higher rate is probed), when it reaches 70 % of `max_latency`, or when frames are dropped: to 85 %
 ///   of what is being delivered (less when the queue is long, so that it drains), at most by half
 ///   at once, at most every 500 ms. If the queue does not drain within 2 s, 15 % more.
 /// - **Up, slowly.** When the delay was below half of that threshold within the last second: 8 %,
@@ -160,10 +160,16 @@ impl RateController {
         self.meter.update(now, uplink, assumed);
         let dropped = uplink.drops > self.drops;
         self.drops = uplink.drops;
+        // A probe is expected to fail: the first sign will do.
+        let most = if self.is_probing(now) {
+            self.config.low()
+        } else {
+            self.config.high()
+        };
         let stands = self
             .meter
             .standing(now, STANDS)
-            .is_some_and(|delay| delay > self.config.high());
+            .is_some_and(|delay| delay > most);
         if stands || dropped || self.meter.delay() > self.config.severe() {
             self.quiet_since = None;
             self.congested(now, dropped);
@@ -206,13 +212,10 @@ impl RateController {
         };
         // Too much was what the uplink did not carry, or what filled it with bursts.
         let rate = capacity.min(self.on_wire(self.target));
-        if self
-            .probe
-            .take()
-            .is_some_and(|since| now.saturating_duration_since(since) < PROBE_PROVEN)
-        {
+        if self.is_probing(now) {
             self.probe_after = (self.probe_after * 2).min(MOST_PROBE_AFTER);
         }
+        self.probe = None;
         self.ceiling = Some(Ceiling {
             rate,
             until: now + self.probe_after,
@@ -223,10 +226,7 @@ impl RateController {
     }
 
     fn has_room(&mut self, now: Instant) {
-        if self
-            .probe
-            .is_some_and(|since| now.saturating_duration_since(since) >= PROBE_PROVEN)
-        {
+        if self.probe.is_some() && !self.is_probing(now) {
             self.probe = None;
             self.probe_after = PROBE_AFTER;
         }
@@ -288,6 +288,12 @@ impl RateController {
         }
         self.advised = bitrate;
         Some(Advice::Bitrate(self.bitrate()))
+    }
+
+    /// Whether a rate is tried that was too much before.
+    fn is_probing(&self, now: Instant) -> bool {
+        self.probe
+            .is_some_and(|since| now.saturating_duration_since(since) < PROBE_PROVEN)
     }
 
     fn since_cut(&self, now: Instant) -> Duration {

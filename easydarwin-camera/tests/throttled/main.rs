@@ -83,7 +83,8 @@ fn delay_and_advice_follow_the_link() {
 fn check(phase: Phase, begin: Duration, end: Duration, arrivals: &[Arrival], told: &Told) {
     let settled: Vec<_> = arrivals
         .iter()
-        .filter(|arrival| arrival.captured >= begin + SETTLING && arrival.captured < end)
+        // What is under way when the phase ends is delayed by the next one.
+        .filter(|arrival| arrival.captured >= begin + SETTLING && arrival.arrived < end)
         .collect();
     let before = arrivals
         .iter()
@@ -95,7 +96,7 @@ fn check(phase: Phase, begin: Duration, end: Duration, arrivals: &[Arrival], tol
         .windows(2)
         .map(|two| two[1].number - two[0].number - 1)
         .sum();
-    let advised = told.median(end - STEADY, end);
+    let advised = told.mean(end - STEADY, end);
     let used = u128::try_from(bytes * 8 * 1000).unwrap() / (end - begin - SETTLING).as_millis();
     println!(
         "{} kbit/s: advised {} kbit/s, sent {} kbit/s, longest delay {longest:?} \

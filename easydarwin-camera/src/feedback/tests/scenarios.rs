@@ -194,6 +194,16 @@ fn the_sub_stream_takes_over_and_the_main_stream_comes_back() {
     assert!((150..330).contains(up), "{choices:?}");
     // 20 s, 40 s, 80 s: at most three tries fail in two minutes.
     assert!(tries.len() <= 6, "{choices:?}");
-    assert!(report.worst_delay(34..400) < MOST_DELAY, "{report}");
+    // Except where the main stream is tried, and where the link becomes narrow.
+    let mut from = 0;
+    for tried in [30].into_iter().chain(choices.iter().map(|(at, _)| *at)) {
+        let (until, after) = (usize::try_from(tried).unwrap(), from);
+        if until > after {
+            assert!(report.worst_delay(after..until) < MOST_DELAY, "{report}");
+        }
+        from = until + 5;
+    }
+    assert!(report.worst_delay(from..400) < MOST_DELAY, "{report}");
+    assert!(report.worst_delay(0..400) < SETTLING, "{report}");
     assert!(report.utilisation(380..400) >= 70, "{report}");
 }
