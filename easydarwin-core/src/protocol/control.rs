@@ -1,4 +1,4 @@
-//! PTZ, presets and talkback towards the device.
+//! PTZ, presets and talkback towards the device, and the answer to every command.
 
 use super::device::serial_of;
 use super::{Envelope, EnvelopeError, ErrorNum, MessageType, Route, parse_channel};
@@ -122,10 +122,11 @@ control_message!(TalkbackRequest, ControlTalkbackReq, {
     audio_type: "AudioType", audio_data: "AudioData", pts: "Pts",
 });
 
-/// The device's answer to any of the three.
+/// The device's answer to a command: to one of these three, to a reboot, a configuration, a request
+/// for a picture.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ControlAck {
-    /// Which of the three acks.
+    /// Which of the acks.
     pub kind: MessageType,
     /// Result.
     pub error: ErrorNum,
@@ -148,6 +149,9 @@ impl ControlAck {
             MessageType::ControlPtzReq => Some(MessageType::ControlPtzAck),
             MessageType::ControlPresetReq => Some(MessageType::ControlPresetAck),
             MessageType::ControlTalkbackReq => Some(MessageType::ControlTalkbackAck),
+            MessageType::RebootReq => Some(MessageType::RebootAck),
+            MessageType::ConfigReq => Some(MessageType::ConfigAck),
+            MessageType::SnapshotReq => Some(MessageType::SnapshotReqAck),
             _ => None,
         }
     }

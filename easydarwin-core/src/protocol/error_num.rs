@@ -23,6 +23,10 @@ impl ErrorNum {
     pub const TIMEOUT: Self = Self(408);
     /// Somebody else holds it.
     pub const CONFLICT: Self = Self(409);
+    /// A medium or codec that we cannot take.
+    pub const UNSUPPORTED_MEDIA: Self = Self(415);
+    /// Too much of it; this one was dropped.
+    pub const TOO_MANY: Self = Self(429);
     /// Our own fault.
     pub const INTERNAL: Self = Self(500);
     /// Not a thing we do.
@@ -74,6 +78,7 @@ impl ErrorNum {
             409 => "Conflict",
             412 => "Precondition Failed",
             415 => "Unsupported Media Type",
+            429 => "Too Many Requests",
             500 => "Server Internal Error",
             501 => "Server Not Implemented",
             502 => "Server Bad Gateway",

@@ -24,10 +24,12 @@ pub enum Extension {
     Backfill,
     /// Takes talkback as binary frames.
     TalkbackBinary,
+    /// Takes a picture on request.
+    Snapshot,
 }
 
 impl Extension {
-    const ALL: [(Self, &'static str); 9] = [
+    const ALL: [(Self, &'static str); 10] = [
         (Self::Auth, "auth"),
         (Self::Token, "token"),
         (Self::Redirect, "redirect"),
@@ -37,6 +39,7 @@ impl Extension {
         (Self::Event, "event"),
         (Self::Backfill, "backfill"),
         (Self::TalkbackBinary, "talkback-binary"),
+        (Self::Snapshot, "snapshot"),
     ];
 
     fn bit(self) -> u16 {

@@ -60,6 +60,17 @@ impl Fields {
             .collect()
     }
 
+    /// An object.
+    pub fn object(&self, key: &str) -> Option<Fields> {
+        self.0.get(key)?.as_object().cloned().map(Self)
+    }
+
+    /// As a JSON object in one line.
+    pub fn to_json(&self) -> String {
+        // A map of values always has a text; keys are strings.
+        serde_json::to_string(&self.0).unwrap_or_default()
+    }
+
     /// Whether a value of this name is there, empty or not.
     pub fn contains(&self, key: &str) -> bool {
         self.0.contains_key(key)
@@ -87,6 +98,14 @@ impl Fields {
     /// Sets a JSON integer. Two of the original's answers have them.
     pub fn set_integer(&mut self, key: &str, value: u64) -> &mut Self {
         self.0.insert(key.to_owned(), Value::from(value));
+        self
+    }
+
+    /// Sets an object. An empty one is left out.
+    pub fn set_object(&mut self, key: &str, object: Fields) -> &mut Self {
+        if !object.0.is_empty() {
+            self.0.insert(key.to_owned(), Value::Object(object.0));
+        }
         self
     }
 

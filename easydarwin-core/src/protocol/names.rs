@@ -60,6 +60,22 @@ pub enum MessageType {
     ControlTalkbackReq,
     /// Its answer.
     ControlTalkbackAck,
+    /// CMS to device: start anew. Ours, like the three that follow.
+    RebootReq,
+    /// Its answer.
+    RebootAck,
+    /// CMS to device: set these values.
+    ConfigReq,
+    /// Its answer.
+    ConfigAck,
+    /// CMS to device: take a picture now.
+    SnapshotReq,
+    /// Its answer; the picture comes apart.
+    SnapshotReqAck,
+    /// Device to CMS: something happened, or how it is.
+    DeviceEventReq,
+    /// Its answer.
+    DeviceEventAck,
     /// Answer to `startdevicestream`.
     StartStreamAck,
     /// Answer to `stopdevicestream`.
@@ -134,6 +150,14 @@ impl MessageType {
         Self::TalkbackControlAck,
         Self::ControlTalkbackReq,
         Self::ControlTalkbackAck,
+        Self::RebootReq,
+        Self::RebootAck,
+        Self::ConfigReq,
+        Self::ConfigAck,
+        Self::SnapshotReq,
+        Self::SnapshotReqAck,
+        Self::DeviceEventReq,
+        Self::DeviceEventAck,
         Self::StartStreamAck,
         Self::StopStreamClientAck,
         Self::ServerInfoAck,
@@ -188,6 +212,14 @@ impl MessageType {
             Self::TalkbackControlAck => "MSG_SC_TALKBACK_CONTROL_ACK",
             Self::ControlTalkbackReq => "MSG_SD_CONTROL_TALKBACK_REQ",
             Self::ControlTalkbackAck => "MSG_DS_CONTROL_TALKBACK_ACK",
+            Self::RebootReq => "MSG_SD_REBOOT_REQ",
+            Self::RebootAck => "MSG_DS_REBOOT_ACK",
+            Self::ConfigReq => "MSG_SD_CONFIG_REQ",
+            Self::ConfigAck => "MSG_DS_CONFIG_ACK",
+            Self::SnapshotReq => "MSG_SD_SNAPSHOT_REQ",
+            Self::SnapshotReqAck => "MSG_DS_SNAPSHOT_ACK",
+            Self::DeviceEventReq => "MSG_DS_EVENT_REQ",
+            Self::DeviceEventAck => "MSG_SD_EVENT_ACK",
             Self::StartStreamAck => "MSG_SC_START_STREAM_ACK",
             Self::StopStreamClientAck => "MSG_SC_STOP_STREAM_ACK",
             Self::ServerInfoAck => "MSG_SC_SERVER_INFO_ACK",
