@@ -45,7 +45,9 @@ mod url;
 #[doc(hidden)]
 pub use source::fuzz_file;
 
-pub use camera::{BuildError, Camera, CameraBuilder, CameraCommand, CameraEvent, PushTransport};
+pub use camera::{
+    BuildError, Camera, CameraBuilder, CameraCommand, CameraEvent, CameraHandle, PushTransport,
+};
 
 /// How the camera names itself to CMS and media servers.
 const USER_AGENT: &str = concat!("EasyDarwinCamera/", env!("CARGO_PKG_VERSION"));

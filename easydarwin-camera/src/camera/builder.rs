@@ -6,9 +6,10 @@ use tokio::sync::mpsc;
 
 use easydarwin_core::protocol::check_serial;
 
+use super::teller::Teller;
 use super::{Camera, CameraCommand, CameraEvent};
 use crate::backoff::random_seed;
-use crate::control::{CmsAddress, ControlConfig, Credential};
+use crate::control::{CmsAddress, CommandKind, CommandKinds, ControlConfig, Credential};
 use crate::feedback::RateConfig;
 use crate::frames::{FrameFeed, QueueConfig};
 use crate::source::MediaSource;
@@ -73,6 +74,7 @@ pub(super) struct Settings {
     pub(super) tls: Option<easydarwin_core::tls::TlsTrust>,
     pub(super) events: Option<mpsc::Sender<CameraEvent>>,
     pub(super) commands: Option<mpsc::Sender<CameraCommand>>,
+    pub(super) teller: Teller,
 }
 
 /// Where a channel's frames come from.
@@ -108,6 +110,7 @@ pub struct CameraBuilder {
     tls: Option<easydarwin_core::tls::TlsTrust>,
     events: Option<mpsc::Sender<CameraEvent>>,
     commands: Option<mpsc::Sender<CameraCommand>>,
+    supports: Option<CommandKinds>,
 }
 
 impl CameraBuilder {
@@ -212,10 +215,18 @@ impl CameraBuilder {
         self
     }
 
-    /// Who moves the camera and plays talkback; without it such commands are answered with 501.
-    /// While the channel is full they are answered with 503.
+    /// Who does what clients want of the camera, as far as it [supports](Self::supports) it;
+    /// without it all commands are answered with 501. While the channel is full they are answered
+    /// with 503.
     pub fn commands(mut self, commands: mpsc::Sender<CameraCommand>) -> Self {
         self.commands = Some(commands);
+        self
+    }
+
+    /// What the receiver of the commands does; others are answered with 501 at once, and the CMS
+    /// is not told of them. Default: PTZ, presets and talkback.
+    pub fn supports(mut self, kinds: impl IntoIterator<Item = CommandKind>) -> Self {
+        self.supports = Some(kinds.into_iter().collect());
         self
     }
 
@@ -256,6 +267,19 @@ impl CameraBuilder {
             config.addresses = addresses;
             config.keep_alive = self.keep_alive.unwrap_or(config.keep_alive);
             config.channels = self.feeds.keys().copied().collect();
+            config.supports = match (&self.commands, self.supports) {
+                (None, Some(kinds)) if kinds.has(CommandKind::Snapshot) => {
+                    // Needs nobody but the source.
+                    CommandKinds::from_iter([CommandKind::Snapshot])
+                }
+                (None, _) => CommandKinds::default(),
+                (Some(_), Some(kinds)) => kinds,
+                (Some(_), None) => CommandKinds::from_iter([
+                    CommandKind::Ptz,
+                    CommandKind::Preset,
+                    CommandKind::Talkback,
+                ]),
+            };
             config.seed = random_seed();
             Some(config)
         };
@@ -271,6 +295,7 @@ impl CameraBuilder {
                 tls: self.tls,
                 events: self.events,
                 commands: self.commands,
+                teller: Teller::default(),
             },
         })
     }

@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 
 use super::channel::with_causes;
 use super::event::{CameraCommand, CameraEvent, Reporter};
+use super::teller::Teller;
 use crate::control::{CmsAddress, CommandId, ControlEngine, ControlEvent};
 
 /// Bytes read at once: the CMS's messages are below 1 KiB, but with TLS a record has to fit.
@@ -36,6 +37,7 @@ pub(super) struct ControlShell {
     commands: Option<mpsc::Sender<CameraCommand>>,
     replies: mpsc::Sender<(CommandId, ErrorNum)>,
     replied: mpsc::Receiver<(CommandId, ErrorNum)>,
+    teller: Teller,
     reporter: Reporter,
     options: ClientOptions,
     link: Link,
@@ -58,6 +60,7 @@ struct Connection {
 impl ControlShell {
     pub(super) fn new(
         commands: Option<mpsc::Sender<CameraCommand>>,
+        teller: Teller,
         options: ClientOptions,
         reporter: Reporter,
     ) -> Self {
@@ -66,6 +69,7 @@ impl ControlShell {
             commands,
             replies,
             replied,
+            teller,
             reporter,
             options,
             link: Link::Down,
@@ -92,6 +96,7 @@ impl ControlShell {
                 retry_in,
             }),
             ControlEvent::Registered { .. } => {
+                self.teller.registered(engine);
                 if let Link::Up(connection) = &self.link {
                     let cms = connection.peer;
                     self.reporter.report(CameraEvent::Registered { cms });
@@ -119,6 +124,11 @@ impl ControlShell {
                     engine.reply(id, result);
                 }
             }
+            ControlEvent::Talkback(frame) => self.reporter.report(CameraEvent::Talkback(frame)),
+            ControlEvent::TalkbackEnded { channel, stats } => {
+                let ended = CameraEvent::TalkbackEnded { channel, stats };
+                self.reporter.report(ended);
+            }
             ControlEvent::StartPush(_)
             | ControlEvent::StopPush { .. }
             | ControlEvent::TakeSnapshot { .. } => {}
@@ -145,6 +155,9 @@ impl ControlShell {
         let mut ready = Poll::Pending;
         while let Poll::Ready(Some((id, result))) = self.replied.poll_recv(cx) {
             engine.reply(id, result);
+            ready = Poll::Ready(());
+        }
+        if self.teller.poll(engine, now, cx).is_ready() {
             ready = Poll::Ready(());
         }
         match &mut self.link {

@@ -4,7 +4,7 @@ use std::time::Duration;
 use easydarwin_core::protocol::ErrorNum;
 use tokio::sync::mpsc;
 
-use crate::control::{Command, CommandId};
+use crate::control::{Command, CommandId, TalkbackFrame, TalkbackStats};
 use crate::feedback::Advice;
 
 /// What happens to a camera, for logs and embedders.
@@ -75,6 +75,15 @@ pub enum CameraEvent {
         /// Channel, from 1.
         channel: u32,
     },
+    /// Speech to be played now: it comes in pace.
+    Talkback(TalkbackFrame),
+    /// Nobody talks any more.
+    TalkbackEnded {
+        /// Channel, from 1.
+        channel: u32,
+        /// What became of what was said.
+        stats: TalkbackStats,
+    },
 }
 
 /// Something that a client wants the camera to do. Dropped without an answer it is answered with
@@ -127,6 +136,10 @@ impl Reporter {
                 tracing::debug!(channel, ?advice, "advice to the encoder");
             }
             CameraEvent::SnapshotSent { channel } => tracing::debug!(channel, "snapshot sent"),
+            CameraEvent::Talkback(frame) => tracing::trace!(?frame, "speech"),
+            CameraEvent::TalkbackEnded { channel, stats } => {
+                tracing::info!(channel, ?stats, "talkback ended");
+            }
         }
         if let Some(events) = &self.0 {
             let _ = events.try_send(event);

@@ -9,9 +9,11 @@ mod control;
 mod datagrams;
 mod event;
 mod pump;
+mod teller;
 
 pub use builder::{BuildError, CameraBuilder, PushTransport};
 pub use event::{CameraCommand, CameraEvent};
+pub use teller::CameraHandle;
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -44,6 +46,11 @@ impl Camera {
     /// Starts to describe a camera.
     pub fn builder() -> CameraBuilder {
         CameraBuilder::default()
+    }
+
+    /// The way to tell the CMS something while the camera runs.
+    pub fn handle(&self) -> CameraHandle {
+        self.settings.teller.handle()
     }
 
     /// Registers, waits and pushes until `shutdown` is ready, then ends all pushes with TEARDOWN.
@@ -117,7 +124,7 @@ impl Shell {
         }
         Self {
             engine,
-            control: ControlShell::new(settings.commands, options, reporter),
+            control: ControlShell::new(settings.commands, settings.teller, options, reporter),
             channels,
         }
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 use easydarwin_core::protocol::TerminalType;
 use easydarwin_core::protocol::login::DeviceKey;
 
-use super::CmsAddress;
+use super::{CmsAddress, CommandKinds};
 
 /// Who the device is and how it talks to the CMS. Durations have the protocol's defaults.
 #[derive(Debug, Clone)]
@@ -37,6 +37,9 @@ pub struct ControlConfig {
     pub snapshot_interval: Duration,
     /// How long the embedder may take for a command before 408 is answered. Default 10 s.
     pub command_timeout: Duration,
+    /// What the embedder does for clients; everything else is answered with 501 at once. Default:
+    /// nothing.
+    pub supports: CommandKinds,
     /// Makes this camera wait other times than its neighbours; any number.
     pub seed: u64,
 }
@@ -59,6 +62,7 @@ impl ControlConfig {
             login_timeout: Duration::from_secs(20),
             snapshot_interval: Duration::from_secs(180),
             command_timeout: Duration::from_secs(10),
+            supports: CommandKinds::default(),
             seed: 0,
         }
     }

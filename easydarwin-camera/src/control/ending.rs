@@ -76,6 +76,8 @@ impl ControlEngine {
         self.phase = Phase::Offline { until };
         self.pending.clear();
         self.clear_output();
+        self.talk_ends();
+        self.outbox.disconnected();
     }
 
     fn lasted(&self, now: Instant) -> bool {

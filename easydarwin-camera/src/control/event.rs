@@ -1,7 +1,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use easydarwin_core::protocol::{ErrorNum, PresetRequest, PtzRequest, TalkbackRequest};
+use easydarwin_core::protocol::{ErrorNum, PresetRequest, PtzRequest, Setting};
+
+use super::talkback::{TalkbackCodec, TalkbackFrame, TalkbackStats};
 
 use super::CmsAddress;
 
@@ -63,6 +65,15 @@ pub enum ControlEvent {
         /// What to do.
         command: Command,
     },
+    /// Speech to be played now.
+    Talkback(TalkbackFrame),
+    /// Nobody talks any more: he said so, his connection or ours ended, or another one talks.
+    TalkbackEnded {
+        /// Channel, from 1.
+        channel: u32,
+        /// What became of what he said.
+        stats: TalkbackStats,
+    },
 }
 
 /// Where to push a channel. `Debug` does not show the token.
@@ -102,8 +113,18 @@ pub enum Command {
     Ptz(PtzRequest),
     /// Preset positions.
     Preset(PresetRequest),
-    /// Sound for the loudspeaker.
-    Talkback(TalkbackRequest),
+    /// Somebody wants to talk through the loudspeaker. Accepted, frames follow as
+    /// [`TalkbackFrame`]s, until they [end](ControlEvent::TalkbackEnded); refused, they do not.
+    TalkbackStart {
+        /// Channel, from 1.
+        channel: u32,
+        /// How the speech is coded.
+        codec: TalkbackCodec,
+    },
+    /// Start anew, a moment after the answer.
+    Reboot,
+    /// Set these values, all of them or none.
+    Config(Vec<Setting>),
 }
 
 /// Why a connection to the CMS is given up.

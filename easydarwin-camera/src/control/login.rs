@@ -8,7 +8,7 @@ use easydarwin_core::protocol::{
 };
 
 use super::dial::Dial;
-use super::{ControlConfig, ControlEngine, Credential, DisconnectReason, Phase};
+use super::{CommandKind, ControlConfig, ControlEngine, Credential, DisconnectReason, Phase};
 
 /// How far a login has come.
 #[derive(Debug)]
@@ -223,7 +223,19 @@ impl ControlEngine {
 /// What this engine can do beyond the old protocol.
 fn extensions(config: &ControlConfig, secure: bool) -> Ext {
     let redirect = matches!(config.credential, Credential::Key(_)) || secure;
-    let mut extensions = vec![Extension::Auth, Extension::Token, Extension::Retry];
+    let mut extensions = vec![
+        Extension::Auth,
+        Extension::Token,
+        Extension::Retry,
+        Extension::Event,
+    ];
+    for (kind, extension) in [
+        (CommandKind::Config, Extension::Config),
+        (CommandKind::Reboot, Extension::Reboot),
+        (CommandKind::Snapshot, Extension::Snapshot),
+    ] {
+        extensions.extend(config.supports.has(kind).then_some(extension));
+    }
     // A CMS that cannot show who it is cannot send us elsewhere.
     extensions.extend(redirect.then_some(Extension::Redirect));
     Ext::of(&extensions)

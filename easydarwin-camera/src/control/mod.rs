@@ -13,12 +13,20 @@ mod config;
 mod dial;
 mod ending;
 mod event;
+mod kinds;
 mod login;
+mod outbox;
 mod request;
+mod talkback;
+mod tell;
 
 pub use address::CmsAddress;
 pub use config::{ControlConfig, Credential};
+pub use easydarwin_core::protocol::{DeviceEvent, DeviceEventError, EventLevel, Setting};
 pub use event::{Command, CommandId, ControlEvent, DisconnectReason, PushTarget};
+pub use kinds::{CommandKind, CommandKinds};
+pub use outbox::{EventStats, EventVerdict};
+pub use talkback::{TalkbackCodec, TalkbackFrame, TalkbackStats};
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant, SystemTime};
@@ -27,13 +35,16 @@ use bytes::Bytes;
 pub use easydarwin_core::protocol::ClockQuality;
 use easydarwin_core::protocol::login::NONCE_LEN;
 use easydarwin_core::protocol::{
-    Envelope, FrameLimits, MessageReader, MessageType, RegisterAck, Snapshot, SnapshotAck,
+    Envelope, Extension, FrameLimits, MessageReader, MessageType, RegisterAck, Snapshot,
+    SnapshotAck,
 };
 
 use self::clock::WallClock;
 use self::dial::Dial;
 use self::login::Exchange;
+use self::outbox::Outbox;
 use self::request::Pending;
+use self::talkback::Talk;
 use crate::civil::Civil;
 
 /// What a message of the CMS may measure; they are all small.
@@ -45,6 +56,8 @@ const LIMITS: FrameLimits = FrameLimits {
 pub const MAX_SNAPSHOT: usize = 1_000_000;
 /// Bytes that may wait for the socket: some snapshots. More means a CMS that does not read.
 const MAX_OUTPUT: usize = 4 << 20;
+/// With more bytes that wait no further picture is taken.
+const MAX_PICTURES: usize = 2 << 20;
 /// What a CMS may ask for as time between registers.
 const KEEP_ALIVE_RANGE: std::ops::RangeInclusive<u64> = 1..=60;
 
@@ -56,6 +69,10 @@ pub struct ControlEngine {
     dial: Dial,
     reader: MessageReader,
     output: VecDeque<Bytes>,
+    /// Pictures: they wait until there is nothing else, so that an answer waits for one of them
+    /// at most.
+    pictures: VecDeque<Bytes>,
+    /// Of both.
     output_len: usize,
     events: VecDeque<ControlEvent>,
     cseq: u32,
@@ -67,6 +84,12 @@ pub struct ControlEngine {
     /// Its CSeq, and when it was sent.
     last_register: Option<(u32, Instant)>,
     next_snapshots: Option<Instant>,
+    /// When a picture was last asked for.
+    picture_asked: Option<Instant>,
+    talk: Option<Talk>,
+    outbox: Outbox,
+    /// Whether the CMS takes events, once one has said so.
+    takes_events: Option<bool>,
 }
 
 #[derive(Debug)]
@@ -99,6 +122,7 @@ impl ControlEngine {
             phase: Phase::Offline { until: now },
             reader: MessageReader::new(LIMITS),
             output: VecDeque::new(),
+            pictures: VecDeque::new(),
             output_len: 0,
             events: VecDeque::new(),
             cseq: 0,
@@ -108,6 +132,10 @@ impl ControlEngine {
             clock: WallClock::default(),
             last_register: None,
             next_snapshots: None,
+            picture_asked: None,
+            talk: None,
+            outbox: Outbox::new(now),
+            takes_events: None,
         }
     }
 
@@ -156,6 +184,8 @@ impl ControlEngine {
     /// Time has come to [`poll_timeout`](Self::poll_timeout), or passed.
     pub fn timeout(&mut self, now: Instant) {
         self.expire_commands(now);
+        self.speak(now);
+        self.tell(now);
         match self.phase {
             Phase::Offline { until } if now >= until => self.connect(now),
             Phase::Dialing { deadline } if now >= deadline => {
@@ -202,7 +232,10 @@ impl ControlEngine {
             }
         };
         let commands = self.pending.values().map(|pending| pending.deadline);
-        phase.into_iter().chain(commands).min()
+        let talk = self.talk.as_ref().map(Talk::due);
+        let events = self.outbox.due().filter(|_| self.is_registered());
+        let others = phase.into_iter().chain(talk).chain(events);
+        others.chain(commands).min()
     }
 
     /// The next thing to do or to know.
@@ -212,15 +245,18 @@ impl ControlEngine {
 
     /// The next bytes for the CMS.
     pub fn take_output(&mut self) -> Option<Bytes> {
-        let bytes = self.output.pop_front()?;
+        let bytes = self
+            .output
+            .pop_front()
+            .or_else(|| self.pictures.pop_front())?;
         self.output_len = self.output_len.saturating_sub(bytes.len());
         Some(bytes)
     }
 
     /// A JPEG of a channel for the CMS; false when it was not sent, because it is larger than
-    /// [`MAX_SNAPSHOT`] or nobody is there.
+    /// [`MAX_SNAPSHOT`], nobody is there, or others wait already for a slow uplink.
     pub fn snapshot(&mut self, channel: u32, jpeg: &[u8], now: Instant) -> bool {
-        if !matches!(self.phase, Phase::Online { .. }) || jpeg.len() > MAX_SNAPSHOT {
+        if !self.is_registered() || jpeg.len() > MAX_SNAPSHOT || self.output_len > MAX_PICTURES {
             return false;
         }
         let image = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, jpeg);
@@ -230,7 +266,9 @@ impl ControlEngine {
             snapshot.time = (at.date() + &at.time()).replace(['-', ':'], "");
         }
         let cseq = self.next_cseq();
-        self.send(&snapshot.to_envelope(cseq));
+        let bytes = snapshot.to_envelope(cseq).to_request(crate::USER_AGENT);
+        self.output_len += bytes.len();
+        self.pictures.push_back(bytes);
         true
     }
 
@@ -275,6 +313,7 @@ impl ControlEngine {
                     });
                 }
             }
+            Some(MessageType::DeviceEventAck) => self.told(message, now),
             // Requests count only from a CMS that has let us in.
             Some(kind) if matches!(self.phase, Phase::Online { .. }) => {
                 self.request(kind, message, now);
@@ -310,6 +349,7 @@ impl ControlEngine {
             keep_alive,
             next_register: now + keep_alive,
         };
+        self.listens(ack.ext.has(Extension::Event), now);
         // A CMS that was restarted has no pictures, so each login begins with one.
         self.next_snapshots = Some(now);
         self.events.push_back(ControlEvent::Registered {
@@ -331,6 +371,7 @@ impl ControlEngine {
 
     fn clear_output(&mut self) {
         self.output.clear();
+        self.pictures.clear();
         self.output_len = 0;
     }
 

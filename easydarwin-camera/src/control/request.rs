@@ -1,16 +1,18 @@
 //! What the CMS asks of the device.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use easydarwin_core::protocol::{
-    ControlAck, Envelope, EnvelopeError, ErrorNum, MessageType, PresetRequest, PtzRequest, PushAck,
-    PushRequest, StopAck, StopRequest, TalkbackRequest,
+    ConfigRequest, ControlAck, Envelope, EnvelopeError, ErrorNum, MessageType, PresetRequest,
+    PtzRequest, PushAck, PushRequest, RebootRequest, SnapshotRequest, StopAck, StopRequest,
 };
 
-use super::{Command, CommandId, ControlEngine, ControlEvent, PushTarget};
+use super::{Command, CommandId, CommandKind, ControlEngine, ControlEvent, PushTarget};
 
 /// Commands that may wait for the embedder at once.
 const MAX_PENDING: usize = 64;
+/// Least time between two pictures on request.
+const SNAPSHOT_PACE: Duration = Duration::from_secs(1);
 
 /// A command without an answer yet.
 #[derive(Debug)]
@@ -19,6 +21,8 @@ pub(super) struct Pending {
     /// The answer but for its result, and the CSeq that it repeats.
     ack: ControlAck,
     cseq: String,
+    /// Without success nobody talks.
+    pub(super) begins_talk: bool,
 }
 
 impl ControlEngine {
@@ -27,6 +31,9 @@ impl ControlEngine {
         let Some(pending) = self.pending.remove(&id) else {
             return false;
         };
+        if pending.begins_talk && !result.is_success() {
+            self.talk = None;
+        }
         self.finish(pending, result);
         true
     }
@@ -36,20 +43,24 @@ impl ControlEngine {
             MessageType::PushStreamReq => self.push(message),
             MessageType::StopStreamReq => self.stop(message),
             MessageType::ControlPtzReq => {
-                self.command(
-                    message,
-                    PtzRequest::from_envelope(message).map(Command::Ptz),
-                    now,
-                );
+                let request = PtzRequest::from_envelope(message).map(Command::Ptz);
+                self.command(message, CommandKind::Ptz, request, now);
             }
             MessageType::ControlPresetReq => {
-                let request = PresetRequest::from_envelope(message);
-                self.command(message, request.map(Command::Preset), now);
+                let request = PresetRequest::from_envelope(message).map(Command::Preset);
+                self.command(message, CommandKind::Preset, request, now);
             }
-            MessageType::ControlTalkbackReq => {
-                let request = TalkbackRequest::from_envelope(message);
-                self.command(message, request.map(Command::Talkback), now);
+            MessageType::RebootReq => {
+                let request = RebootRequest::from_envelope(message).map(|_| Command::Reboot);
+                self.command(message, CommandKind::Reboot, request, now);
             }
+            MessageType::ConfigReq => {
+                let request = ConfigRequest::from_envelope(message);
+                let request = request.map(|request| Command::Config(request.settings));
+                self.command(message, CommandKind::Config, request, now);
+            }
+            MessageType::ControlTalkbackReq => self.talkback(message, now),
+            MessageType::SnapshotReq => self.picture_wanted(message, now),
             _ => {}
         }
     }
@@ -102,36 +113,81 @@ impl ControlEngine {
         }
     }
 
-    fn command(
+    /// Gives a command to the embedder, or answers it. Whether it was given.
+    pub(super) fn command(
         &mut self,
         message: &Envelope,
+        kind: CommandKind,
         command: Result<Command, EnvelopeError>,
         now: Instant,
-    ) {
-        let Some(ack) = ControlAck::answer(message, ErrorNum::OK) else {
-            return;
-        };
-        let target = self.check_target(&ack.serial, ack.channel);
-        let pending = Pending {
-            deadline: now + self.config.command_timeout,
-            ack,
-            cseq: message.cseq(),
-        };
-        let command = match command {
-            Ok(command) if target == ErrorNum::OK => command,
-            Ok(_) => return self.finish(pending, target),
-            Err(_) => return self.finish(pending, ErrorNum::BAD_REQUEST),
+    ) -> Option<CommandId> {
+        let pending = self.admit(message, kind, now)?;
+        let Ok(command) = command else {
+            self.finish(pending, ErrorNum::BAD_REQUEST);
+            return None;
         };
         if self.pending.len() >= MAX_PENDING {
-            return self.finish(pending, ErrorNum::UNAVAILABLE);
+            self.finish(pending, ErrorNum::UNAVAILABLE);
+            return None;
         }
         let id = CommandId(self.next_command);
         self.next_command += 1;
         self.pending.insert(id, pending);
         self.events.push_back(ControlEvent::Command { id, command });
+        Some(id)
     }
 
-    fn finish(&mut self, pending: Pending, result: ErrorNum) {
+    /// The answer that is due, if it is for us and such that we do it. Otherwise it is given.
+    pub(super) fn admit(
+        &mut self,
+        message: &Envelope,
+        kind: CommandKind,
+        now: Instant,
+    ) -> Option<Pending> {
+        let ack = ControlAck::answer(message, ErrorNum::OK)?;
+        let mut result = self.check_target(&ack.serial, ack.channel);
+        let whole_device = matches!(kind, CommandKind::Reboot | CommandKind::Config);
+        if whole_device && ack.serial == self.config.serial {
+            result = ErrorNum::OK;
+        }
+        if result == ErrorNum::OK && !self.config.supports.has(kind) {
+            result = ErrorNum::NOT_IMPLEMENTED;
+        }
+        let pending = Pending {
+            deadline: now + self.config.command_timeout,
+            ack,
+            cseq: message.cseq(),
+            begins_talk: false,
+        };
+        if result == ErrorNum::OK {
+            return Some(pending);
+        }
+        self.finish(pending, result);
+        None
+    }
+
+    /// Answered at once; the picture follows like those that nobody asked for.
+    fn picture_wanted(&mut self, message: &Envelope, now: Instant) {
+        let Some(pending) = self.admit(message, CommandKind::Snapshot, now) else {
+            return;
+        };
+        let Ok(request) = SnapshotRequest::from_envelope(message) else {
+            return self.finish(pending, ErrorNum::BAD_REQUEST);
+        };
+        let free = self
+            .picture_asked
+            .is_none_or(|at| now >= at + SNAPSHOT_PACE);
+        if !free {
+            return self.finish(pending, ErrorNum::TOO_MANY);
+        }
+        self.picture_asked = Some(now);
+        self.events.push_back(ControlEvent::TakeSnapshot {
+            channel: request.channel,
+        });
+        self.finish(pending, ErrorNum::OK);
+    }
+
+    pub(super) fn finish(&mut self, pending: Pending, result: ErrorNum) {
         let mut ack = pending.ack;
         ack.error = result;
         self.send(&ack.to_envelope(&pending.cseq));
@@ -147,7 +203,7 @@ impl ControlEngine {
         ));
     }
 
-    fn check_target(&self, serial: &str, channel: u32) -> ErrorNum {
+    pub(super) fn check_target(&self, serial: &str, channel: u32) -> ErrorNum {
         if serial != self.config.serial {
             ErrorNum::DEVICE_NOT_FOUND
         } else if !self.config.channels.contains(&channel) {

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod commands;
 mod dial_out;
 
 const SERIAL: &str = "001001000099";
@@ -27,6 +28,7 @@ impl Bench {
         };
         let verifier = key.verifier().clone();
         let mut config = ControlConfig::new(SERIAL, credential);
+        config.supports = [CommandKind::Ptz].into_iter().collect();
         config.addresses = vec![CmsAddress::plain("cms:1")];
         change(&mut config);
         let now = Instant::now();
