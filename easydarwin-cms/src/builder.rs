@@ -13,7 +13,7 @@ use crate::accounts::{Directory, FirstRun, Logins};
 use crate::cms::Cms;
 use crate::config::{CmsConfig, LegacyClient, LegacyLevel, Policy, Secrets};
 use crate::conn::{Fingerprints, LongMessages, bind};
-use crate::devices::{PendingDevices, SeenDevices, Sessions, Snapshots, TalkLocks, Uses};
+use crate::devices::{Healths, PendingDevices, SeenDevices, Sessions, Snapshots, TalkLocks, Uses};
 use crate::error::CmsError;
 use crate::events::{Events, ToldStreams};
 use crate::guard::Guard;
@@ -190,6 +190,7 @@ impl CmsBuilder {
             sessions: Sessions::default(),
             snapshots: Snapshots::new(config.max_snapshots),
             talkers: TalkLocks::default(),
+            healths: Healths::default(),
             uses: Uses::default(),
             pending: PendingDevices::new(config.max_pending),
             nodes: NodeLinks::default(),

@@ -62,6 +62,7 @@ pub(crate) struct Metrics {
     pub(crate) connections: Gauge,
     registers: Family<One, Counter>,
     snapshots: Family<One, Counter>,
+    told: Family<One, Counter>,
     refused: Family<One, Counter>,
     operations: Family<Two, Counter>,
     operation_seconds: Times,
@@ -95,6 +96,7 @@ impl Metrics {
             connections: Gauge::default(),
             registers: Family::default(),
             snapshots: Family::default(),
+            told: Family::default(),
             refused: Family::default(),
             operations: Family::default(),
             operation_seconds: times,
@@ -127,6 +129,11 @@ impl Metrics {
             "snapshots",
             "Snapshots of devices by result",
             self.snapshots.clone(),
+        );
+        own.register(
+            "device_events",
+            "What devices told of themselves, by result",
+            self.told.clone(),
         );
         own.register(
             "refused",
@@ -189,6 +196,15 @@ impl Metrics {
     pub(crate) fn snapshot(&self, taken: bool) {
         let result = if taken { "ok" } else { "refused" };
         self.snapshots.get_or_create(&[("result", result)]).inc();
+    }
+
+    pub(crate) fn told(&self, error: ErrorNum) {
+        let result = match error {
+            ErrorNum::OK => "ok",
+            ErrorNum::TOO_MANY => "too_many",
+            _ => "refused",
+        };
+        self.told.get_or_create(&[("result", result)]).inc();
     }
 
     pub(crate) fn refused(&self, cause: Refused) {

@@ -18,7 +18,7 @@ use crate::access::Checks;
 use crate::accounts::{Directory, FirstRun, Logins};
 use crate::config::{CmsConfig, Policy, Secrets};
 use crate::conn::{Fingerprints, Link, LongMessages};
-use crate::devices::{PendingDevices, SeenDevices, Sessions, Snapshots, TalkLocks, Uses};
+use crate::devices::{Healths, PendingDevices, SeenDevices, Sessions, Snapshots, TalkLocks, Uses};
 use crate::events::{Events, ToldStreams};
 use crate::guard::Guard;
 use crate::http::{Listeners, Tickets};
@@ -51,6 +51,7 @@ pub(crate) struct State {
     pub(crate) sessions: Sessions,
     pub(crate) snapshots: Snapshots,
     pub(crate) talkers: TalkLocks,
+    pub(crate) healths: Healths,
     pub(crate) uses: Uses,
     pub(crate) pending: PendingDevices,
     pub(crate) nodes: NodeLinks,

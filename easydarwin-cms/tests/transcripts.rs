@@ -112,6 +112,17 @@ async fn replay(name: &str, lines: &[&str]) {
         let text = filled_in(text, &known);
         let message = if text.starts_with("GET ") {
             format!("{text} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        } else if text.starts_with('P') {
+            // Version 2, by somebody with a key: method, path, and a body if there is one.
+            let mut parts = text.splitn(3, ' ');
+            let (method, path) = (parts.next().unwrap(), parts.next().unwrap());
+            let body = parts.next().unwrap_or_default();
+            format!(
+                "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nX-API-Key: {}\r\n\
+                 Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+                cms.handle.api_key(),
+                body.len()
+            )
         } else {
             let _: Value = serde_json::from_str(&text).unwrap();
             format!(

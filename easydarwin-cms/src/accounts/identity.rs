@@ -82,6 +82,11 @@ impl Identity {
         self.rights.scope()
     }
 
+    /// Whether he is who he is by his address alone.
+    pub(crate) fn is_by_network(&self) -> bool {
+        &*self.who == "network"
+    }
+
     pub(crate) fn rights(&self) -> &Rights {
         &self.rights
     }

@@ -206,11 +206,20 @@ async fn json(
             state.metrics.snapshot(taken);
             conn.link.send(&answer)
         }
+        MessageType::DeviceEventReq => {
+            renew(state, conn).await;
+            let answer = devices::told(state, conn.session.as_deref(), &message);
+            state.metrics.told(answer.error);
+            conn.link.send(&answer.to_envelope(&message.cseq()))
+        }
         MessageType::PushStreamAck
         | MessageType::StopStreamAck
         | MessageType::ControlPtzAck
         | MessageType::ControlPresetAck
-        | MessageType::ControlTalkbackAck => {
+        | MessageType::ControlTalkbackAck
+        | MessageType::RebootAck
+        | MessageType::ConfigAck
+        | MessageType::SnapshotReqAck => {
             renew(state, conn).await;
             match &conn.session {
                 Some(session) => session.answered(message),

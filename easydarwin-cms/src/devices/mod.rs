@@ -6,6 +6,7 @@ mod register;
 mod session;
 mod snapshot;
 mod talk;
+mod told;
 mod used;
 
 pub(crate) use pending::PendingDevices;
@@ -18,4 +19,5 @@ pub(crate) use register::{
 pub(crate) use session::{AckError, DeviceInfo, Session, Sessions};
 pub(crate) use snapshot::{Snapshots, store_snapshot};
 pub(crate) use talk::{Talk, TalkLocks};
+pub(crate) use told::{Healths, told};
 pub(crate) use used::{Uses, write_uses};

@@ -167,7 +167,14 @@ async fn decide(
 
 /// What we can do beyond the old protocol.
 fn our_ext() -> Ext {
-    Ext::of(&[Extension::Auth, Extension::Token])
+    Ext::of(&[
+        Extension::Auth,
+        Extension::Token,
+        Extension::Config,
+        Extension::Reboot,
+        Extension::Event,
+        Extension::Snapshot,
+    ])
 }
 
 /// To a device that can be told so, when too many come at once.

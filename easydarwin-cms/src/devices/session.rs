@@ -12,6 +12,7 @@ use parking_lot::{Mutex, RwLock};
 use thiserror::Error;
 use tokio::sync::oneshot;
 
+use super::told::TellPace;
 use crate::conn::Link;
 
 /// A known old client takes a CSeq from 100 000 on for its own.
@@ -94,6 +95,8 @@ pub(crate) struct Session {
     pub(crate) info: RwLock<Arc<DeviceInfo>>,
     group: RwLock<GroupPath>,
     waiting: Mutex<Waiting>,
+    /// How much it tells.
+    pub(crate) tells: Mutex<TellPace>,
 }
 
 #[derive(Debug, Default)]
@@ -132,6 +135,7 @@ impl Session {
             info: RwLock::new(Arc::new(info)),
             group: RwLock::new(group),
             waiting: Mutex::default(),
+            tells: Mutex::default(),
         }
     }
 

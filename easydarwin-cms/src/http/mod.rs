@@ -1,6 +1,7 @@
 //! HTTP for browsers and other clients: the page, snapshots, REST.
 
 mod body;
+mod commands;
 mod events;
 mod health;
 mod page;

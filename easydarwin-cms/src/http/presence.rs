@@ -30,7 +30,14 @@ pub(super) async fn of(state: &State, caller: &Caller, serial: &str) -> Reply {
         return reply::error(StatusCode::NOT_FOUND, "there is no such device");
     }
     match state.presence.entry(serial).await {
-        Ok(Some(entry)) => reply::json(StatusCode::OK, &devices::explained(&entry)),
+        Ok(Some(entry)) => {
+            let mut answer = devices::explained(&entry);
+            if let (Some(fields), Some(health)) = (answer.as_object_mut(), state.healths.of(serial))
+            {
+                fields.insert("health".to_owned(), health);
+            }
+            reply::json(StatusCode::OK, &answer)
+        }
         // Known since a moment ago.
         Ok(None) => reply::json(
             StatusCode::OK,

@@ -206,7 +206,7 @@ async fn asked(
     Ok(StreamRef::new(serial, channel.max(1)))
 }
 
-async fn his(
+pub(super) async fn his(
     state: &State,
     caller: &Caller,
     serial: &str,

@@ -7,7 +7,7 @@ use hyper::body::Incoming;
 use hyper::{Method, Request, StatusCode};
 
 use super::reply::{self, Reply};
-use super::{events, health, people, presence, streams, tickets, webhooks};
+use super::{commands, events, health, people, presence, streams, tickets, webhooks};
 use crate::access::{Access, ClientHeaders};
 use crate::api::{self, Caller};
 use crate::state::State;
@@ -32,6 +32,15 @@ pub(super) async fn route(
         (&Method::GET, ["devices"]) => devices(state, caller, request.uri().query()).await,
         (&Method::GET, ["devices", serial, "presence"]) => {
             presence::of(state, caller, serial).await
+        }
+        (&Method::POST, ["devices", serial, "reboot"]) => {
+            commands::reboot(state, caller, serial).await
+        }
+        (&Method::PUT, ["devices", serial, "config"]) => {
+            commands::configure(state, caller, serial, request).await
+        }
+        (&Method::POST, ["devices", serial, "snapshot"]) => {
+            commands::snapshot(state, caller, serial, request.uri().query()).await
         }
         (&Method::GET, ["events"]) => events::events(state, caller, headers, &request).await,
         (&Method::POST, ["tickets"]) => tickets::issue(state, caller, headers),

@@ -25,6 +25,12 @@ impl EventKind {
     pub const DEVICE_CHANGED: Self = Self(Cow::Borrowed("device.changed"));
     /// A device is known no longer.
     pub const DEVICE_REMOVED: Self = Self(Cow::Borrowed("device.removed"));
+    /// A device tells of something in its vendor's words.
+    pub const DEVICE_EVENT: Self = Self(Cow::Borrowed("device.event"));
+    /// A device is better or worse than before.
+    pub const DEVICE_HEALTH: Self = Self(Cow::Borrowed("device.health"));
+    /// Somebody rebooted or configured a device, or tried to.
+    pub const DEVICE_COMMANDED: Self = Self(Cow::Borrowed("device.commanded"));
     /// A stream can be played.
     pub const STREAM_STARTED: Self = Self(Cow::Borrowed("stream.started"));
     /// A stream is over.
