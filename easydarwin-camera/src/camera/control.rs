@@ -145,6 +145,13 @@ impl ControlShell {
         }
     }
 
+    /// Gives the engine the answers that wait.
+    pub(super) fn take_replies(&mut self, engine: &mut ControlEngine) {
+        while let Ok((id, result)) = self.replied.try_recv() {
+            engine.reply(id, result);
+        }
+    }
+
     /// Takes what the world has for the engine; ready if there was something.
     pub(super) fn poll(
         &mut self,

@@ -68,6 +68,7 @@ impl Camera {
                 if !leaving && shutdown.as_mut().poll(cx).is_ready() {
                     leaving = true;
                     shell.engine.leave(now);
+                    shell.last_answers();
                 }
                 shell.work(now);
                 if shell.engine.has_left() {
@@ -126,6 +127,13 @@ impl Shell {
             engine,
             control: ControlShell::new(settings.commands, settings.teller, options, reporter),
             channels,
+        }
+    }
+
+    /// Answers that the embedder gave just before it asked for the end, as of a reboot, still go out.
+    fn last_answers(&mut self) {
+        if let Some(engine) = self.engine.control() {
+            self.control.take_replies(engine);
         }
     }
 

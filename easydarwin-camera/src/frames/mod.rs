@@ -26,7 +26,7 @@ pub use count::{DropCause, StreamCounts};
 pub(crate) use data::Data;
 pub use feed::FrameFeed;
 pub(crate) use feed::Next;
-pub use sender::{Frame, FrameSender, Verdict};
+pub use sender::{Frame, FrameCounter, FrameSender, Verdict};
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -51,6 +51,17 @@ pub enum Verdict {
     },
 }
 
+/// Reads what became of a stream's frames, beside the thread that pushes them.
+#[derive(Debug, Clone)]
+pub struct FrameCounter(Arc<Stream>);
+
+impl FrameCounter {
+    /// What became of the frames so far.
+    pub fn read(&self) -> StreamCounts {
+        self.0.counters.read()
+    }
+}
+
 /// What the feed wants of the senders of a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
@@ -205,6 +216,11 @@ impl FrameSender {
     /// What became of the frames so far.
     pub fn counts(&self) -> StreamCounts {
         self.stream.counters.read()
+    }
+
+    /// Reads the same counters from any thread, also when this sender is gone.
+    pub fn counter(&self) -> FrameCounter {
+        FrameCounter(Arc::clone(&self.stream))
     }
 
     fn put(

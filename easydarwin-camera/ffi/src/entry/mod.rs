@@ -1,0 +1,15 @@
+//! The functions that C calls: each reads what the pointers show and calls safe code inside
+//! the guard.
+#![allow(unsafe_code)]
+
+mod camera;
+mod config;
+mod event;
+mod frame;
+mod library;
+
+pub use camera::*;
+pub use config::*;
+pub use event::*;
+pub use frame::*;
+pub use library::*;

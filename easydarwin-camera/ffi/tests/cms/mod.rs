@@ -1,0 +1,111 @@
+//! A CMS for one device with a token, which sends it commands.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
+
+use easydarwin_core::protocol::{
+    Envelope, ErrorNum, MessageReader, MessageType, PresetRequest, PtzRequest, Register,
+    RegisterAck, Route,
+};
+
+pub(crate) const SERIAL: &str = "001001000042";
+pub(crate) const TOKEN: &str = "a-token";
+/// Nothing takes longer unless it is broken; the camera runs under valgrind.
+const SOON: Duration = Duration::from_secs(60);
+
+#[derive(Debug)]
+pub(crate) struct Listening {
+    listener: TcpListener,
+    pub(crate) address: SocketAddr,
+}
+
+#[derive(Debug)]
+pub(crate) struct Cms {
+    stream: TcpStream,
+    reader: MessageReader,
+}
+
+impl Listening {
+    pub(crate) fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        Self { listener, address }
+    }
+
+    /// Takes the camera's connection and lets it in.
+    pub(crate) fn accept(self) -> Cms {
+        let (stream, _) = self.listener.accept().unwrap();
+        stream.set_read_timeout(Some(SOON)).unwrap();
+        let mut cms = Cms {
+            stream,
+            reader: MessageReader::default(),
+        };
+        let hello = Register::from_envelope(&cms.next()).unwrap();
+        assert_eq!(
+            (&*hello.serial, hello.token.as_deref()),
+            (SERIAL, Some(TOKEN))
+        );
+        cms.send(&RegisterAck::new(SERIAL, ErrorNum::OK).to_envelope("1"));
+        cms
+    }
+}
+
+impl Cms {
+    /// Moves the camera and returns its answer.
+    pub(crate) fn ptz(&mut self, command: &str) -> ErrorNum {
+        let request = PtzRequest {
+            serial: SERIAL.into(),
+            channel: 1,
+            protocol: "ONVIF".into(),
+            reserve: "1".into(),
+            action_type: "SINGLE".into(),
+            command: command.into(),
+            speed: "1".into(),
+            route: Route::default(),
+        };
+        self.ask(&request.to_envelope(7), MessageType::ControlPtzAck)
+    }
+
+    /// Sends the camera to a preset and returns its answer.
+    pub(crate) fn preset(&mut self, preset: &str) -> ErrorNum {
+        let request = PresetRequest {
+            serial: SERIAL.into(),
+            channel: 1,
+            protocol: "ONVIF".into(),
+            reserve: "1".into(),
+            command: "GOTO".into(),
+            preset: preset.into(),
+            route: Route::default(),
+        };
+        self.ask(&request.to_envelope(8), MessageType::ControlPresetAck)
+    }
+
+    fn ask(&mut self, request: &Envelope, answer: MessageType) -> ErrorNum {
+        self.send(request);
+        loop {
+            let message = self.next();
+            if message.kind() == Some(answer) {
+                return message.error().expect("an answer has a result");
+            }
+        }
+    }
+
+    fn send(&mut self, message: &Envelope) {
+        self.stream
+            .write_all(&message.to_response("EasyDarwin"))
+            .unwrap();
+    }
+
+    fn next(&mut self) -> Envelope {
+        loop {
+            if let Some(message) = self.reader.next_message().unwrap() {
+                return message.envelope().unwrap();
+            }
+            let mut buffer = [0; 4096];
+            let count = self.stream.read(&mut buffer).unwrap();
+            assert!(count > 0, "the camera closed the connection");
+            self.reader.push(&buffer[..count]);
+        }
+    }
+}

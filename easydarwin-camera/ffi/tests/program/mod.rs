@@ -1,0 +1,183 @@
+//! C and C++ programs: compiled, linked with the static library, run under valgrind.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use easydarwin_test_support::media::Clip;
+use easydarwin_test_support::process::{Process, Workdir};
+use easydarwin_test_support::require;
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The static library that belongs to this test.
+pub(crate) fn library() -> PathBuf {
+    let exe = std::env::current_exe().unwrap();
+    let path = exe.parent().unwrap().join("libedc.a");
+    assert!(path.is_file(), "{} is missing", path.display());
+    path
+}
+
+/// A compiled program.
+#[derive(Debug)]
+pub(crate) struct Program {
+    path: PathBuf,
+}
+
+impl Program {
+    pub(crate) fn c(source: &str) -> Self {
+        Self::compile("gcc", &["-std=gnu11"], source)
+    }
+
+    pub(crate) fn cpp(source: &str) -> Self {
+        Self::compile("g++", &["-std=c++11", "-static-libstdc++"], source)
+    }
+
+    fn compile(compiler: &str, options: &[&str], source: &str) -> Self {
+        require(&[compiler]);
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let name = source.replace(['/', '.'], "-");
+        // Tests run side by side, and some take the same program.
+        let path = dir.join(format!("{name}-{:?}", std::thread::current().id()));
+        let output = Command::new(compiler)
+            .args(options)
+            .args([
+                "-g",
+                "-O1",
+                "-Wall",
+                "-Wextra",
+                "-Werror",
+                "-static-libgcc",
+                "-I",
+            ])
+            .arg(root().join("include"))
+            .arg(root().join(source))
+            .arg(library())
+            .args(["-pthread", "-ldl", "-lm", "-o"])
+            .arg(&path)
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{compiler} {source}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Self { path }
+    }
+
+    /// Runs it under valgrind, which looks for errors and definite leaks.
+    pub(crate) fn run<S: AsRef<OsStr>>(
+        &self,
+        workdir: &Workdir,
+        args: impl IntoIterator<Item = S>,
+    ) -> Running {
+        require(&["valgrind"]);
+        let report = workdir.file("valgrind.txt");
+        let mut command = Command::new("valgrind");
+        command
+            .args([
+                "--leak-check=full",
+                "--errors-for-leak-kinds=definite",
+                "--fair-sched=yes",
+            ])
+            .args(["--child-silent-after-fork=yes", "--error-exitcode=99"])
+            .arg(format!("--log-file={}", report.display()))
+            .arg(&self.path)
+            .args(args);
+        Running {
+            process: Process::spawn(workdir, "program", command),
+            report,
+        }
+    }
+}
+
+/// A program under valgrind.
+#[derive(Debug)]
+pub(crate) struct Running {
+    process: Process,
+    report: PathBuf,
+}
+
+impl Running {
+    /// It ends well, and valgrind has nothing to say.
+    pub(crate) fn expect_success(&mut self, limit: Duration) {
+        let status = self.process.wait(limit);
+        let report = std::fs::read_to_string(&self.report).unwrap_or_default();
+        assert!(
+            status.is_some_and(|status| status.success()),
+            "{status:?}\n{}\n{report}",
+            self.output()
+        );
+        assert!(report.contains("ERROR SUMMARY: 0 errors"), "{report}");
+    }
+
+    /// The same, and neither the program nor the library has written anything.
+    pub(crate) fn expect_silent_success(&mut self, limit: Duration) {
+        self.expect_success(limit);
+        assert_eq!(self.output(), "");
+    }
+
+    /// `push_file` says that each of its pictures was queued and sent.
+    pub(crate) fn expect_all_sent(&self, pictures: usize) {
+        let said = self.output();
+        let line = format!("frames={pictures} queued={pictures} sent={pictures}");
+        assert!(said.contains(&line), "{line:?} is not in\n{said}");
+    }
+
+    pub(crate) fn output(&self) -> String {
+        self.process.log()
+    }
+}
+
+/// The elementary streams of a clip's beginning, as files.
+#[derive(Debug)]
+pub(crate) struct Files {
+    video: PathBuf,
+    audio: PathBuf,
+    pub(crate) pictures: usize,
+}
+
+impl Files {
+    pub(crate) fn make(workdir: &Workdir, clip: Clip, seconds: usize) -> Self {
+        require(&["ffmpeg"]);
+        let (video, audio) = (workdir.file("film.h264"), workdir.file("film.aac"));
+        let time = seconds.to_string();
+        let output = Command::new("ffmpeg")
+            .args(["-nostdin", "-v", "error", "-y", "-t", &time, "-i"])
+            .arg(clip.path())
+            .args(["-map", "0:v", "-c", "copy", "-f", "h264"])
+            .arg(&video)
+            .args(["-map", "0:a", "-c", "copy", "-f", "adts"])
+            .arg(&audio)
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let elementary = std::fs::read(&video).unwrap();
+        let units = easydarwin_test_support::units::split_annexb(&elementary);
+        let codec = easydarwin_test_support::units::VideoCodec::H264;
+        let units = easydarwin_test_support::units::video_units(codec, units);
+        Self {
+            video,
+            audio,
+            pictures: units.iter().filter(|unit| unit.first).count(),
+        }
+    }
+
+    /// What `push_file` is called with.
+    pub(crate) fn args(&self, url: &str) -> [String; 4] {
+        let text = |path: &Path| path.to_str().unwrap().to_owned();
+        [
+            url.to_owned(),
+            text(&self.video),
+            "25".to_owned(),
+            text(&self.audio),
+        ]
+    }
+}
