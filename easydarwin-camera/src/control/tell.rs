@@ -85,7 +85,7 @@ impl ControlEngine {
             return;
         };
         let talk = self.talk.as_mut();
-        let talk = talk.filter(|talk| talk.channel() == request.channel);
+        let talk = talk.filter(|talk| talk.listens(request.channel));
         let result = match (talk, request.command.to_ascii_uppercase().as_str()) {
             (None, "STOP") => ErrorNum::OK,
             (None, "SENDDATA") => ErrorNum::SESSION_NOT_FOUND,
@@ -96,8 +96,8 @@ impl ControlEngine {
                     ErrorNum::BAD_REQUEST
                 }
             }
-            (Some(_), "STOP") => {
-                self.talk_ends();
+            (Some(talk), "STOP") => {
+                talk.stop();
                 ErrorNum::OK
             }
             _ => ErrorNum::BAD_REQUEST,

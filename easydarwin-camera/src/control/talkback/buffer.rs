@@ -76,6 +76,10 @@ impl JitterBuffer {
         self.stats
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+
     /// When [`poll`](Self::poll) has something, if nothing comes meanwhile.
     pub(super) fn due(&self) -> Option<Instant> {
         self.due

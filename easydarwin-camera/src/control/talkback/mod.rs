@@ -100,6 +100,8 @@ pub(super) struct Talk {
     codec: TalkbackCodec,
     buffer: JitterBuffer,
     heard: Instant,
+    /// Nothing more will come; what is there is still played.
+    stopped: bool,
 }
 
 impl Talk {
@@ -109,11 +111,22 @@ impl Talk {
             codec,
             buffer: JitterBuffer::new(codec.bytes_per_ms(), now),
             heard: now,
+            stopped: false,
         }
     }
 
     pub(super) fn channel(&self) -> u32 {
         self.channel
+    }
+
+    /// Whether more may come for this channel.
+    pub(super) fn listens(&self, channel: u32) -> bool {
+        self.channel == channel && !self.stopped
+    }
+
+    /// The talker has said that it was all.
+    pub(super) fn stop(&mut self) {
+        self.stopped = true;
     }
 
     pub(super) fn stats(&self) -> TalkbackStats {
@@ -139,6 +152,9 @@ impl Talk {
 
     /// The next frame whose time has come.
     pub(super) fn poll(&mut self, now: Instant) -> Option<TalkbackFrame> {
+        if self.is_played() {
+            return None;
+        }
         let frame = self.buffer.poll(now)?;
         Some(TalkbackFrame {
             channel: self.channel,
@@ -149,9 +165,13 @@ impl Talk {
         })
     }
 
-    /// Whether nobody was heard for too long.
+    /// Whether all was played that was said, or nobody was heard for too long.
     pub(super) fn is_over(&self, now: Instant) -> bool {
-        now >= self.heard + SILENCE
+        self.is_played() || now >= self.heard + SILENCE
+    }
+
+    fn is_played(&self) -> bool {
+        self.stopped && self.buffer.is_empty()
     }
 
     /// When to look again.

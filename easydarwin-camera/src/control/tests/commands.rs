@@ -229,6 +229,36 @@ fn speech_comes_out_in_pace_and_ends_when_told() {
 }
 
 #[test]
+fn the_last_words_are_played_behind_the_stop() {
+    let mut bench = all();
+    bench.log_in();
+    bench.wait(Duration::ZERO);
+    bench.receive(&talk("START", &[], 0).to_envelope(1));
+    bench.events();
+    let begin = bench.now;
+    bench.receive(&talk("SENDDATA", &[1; 320], 40).to_envelope(2));
+    bench.receive(&talk("STOP", &[], 0).to_envelope(3));
+    bench.receive(&talk("SENDDATA", &[1; 320], 80).to_envelope(4));
+    let last = bench.sent().pop().unwrap();
+    assert_eq!(last.error(), Some(ErrorNum::SESSION_NOT_FOUND));
+    for wait in [60, 20] {
+        bench.wait(Duration::from_millis(wait));
+    }
+    let events = bench.events();
+    let [
+        ControlEvent::Talkback(first),
+        ControlEvent::Talkback(second),
+        ControlEvent::TalkbackEnded { stats, .. },
+    ] = &events[..]
+    else {
+        panic!("{events:?}");
+    };
+    assert_eq!((first.pts_ms, second.pts_ms), (40, 60));
+    assert_eq!((stats.played, stats.concealed), (2, 0));
+    assert_eq!(bench.now - begin, Duration::from_millis(80));
+}
+
+#[test]
 fn a_talker_who_is_refused_silent_or_cut_off_talks_no_more() {
     let start = talk("START", &[], 0).to_envelope(1);
     let ended = |bench: &mut Bench| {
