@@ -251,8 +251,9 @@ impl Connection {
             datagrams.send(channel, now)?;
         }
         if channel.uplink_due(now) {
+            let datagrams = self.datagrams.as_ref().map_or(0, Datagrams::sent);
             let mut uplink = Uplink {
-                sent_total: self.sent,
+                sent_total: self.sent + datagrams,
                 ..Uplink::default()
             };
             SocketState::read(&self.link).fill(&mut uplink);

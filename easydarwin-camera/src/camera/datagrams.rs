@@ -20,6 +20,7 @@ pub(super) struct Datagrams {
     aimed: bool,
     scratch: Box<[u8; RECEIVE]>,
     blocked: bool,
+    sent: u64,
 }
 
 impl Datagrams {
@@ -31,11 +32,17 @@ impl Datagrams {
             aimed: false,
             scratch: Box::new([0; RECEIVE]),
             blocked: false,
+            sent: 0,
         })
     }
 
     pub(super) fn ports(&self) -> Vec<(u16, u16)> {
         self.pairs.iter().map(|pair| pair.ports).collect()
+    }
+
+    /// Bytes that the sockets took.
+    pub(super) fn sent(&self) -> u64 {
+        self.sent
     }
 
     /// Sends what may go now.
@@ -62,6 +69,7 @@ impl Datagrams {
                 self.blocked = true;
                 break;
             }
+            self.sent += u64::try_from(datagram.data.len()).unwrap_or(0);
             session.datagram_sent(now);
         }
         Ok(())
