@@ -203,21 +203,21 @@ impl RateController {
         let drains = self
             .last_cut
             .is_some_and(|cut| delay < cut.delay * 4 / 5 && !dropped);
-        let wanted = if fitting < percent(self.target, 100 - HYSTERESIS) {
-            fitting
+        // Too much is what the uplink does not carry, or else what filled it with bursts.
+        let (wanted, too_much) = if fitting < percent(self.target, 100 - HYSTERESIS) {
+            (fitting, capacity)
         } else if self.since_cut(now) >= PATIENCE && !drains {
-            percent(self.target, SHARE)
+            let sent = self.on_wire(self.target);
+            (percent(self.target, SHARE), capacity.min(sent))
         } else {
             return;
         };
-        // Too much was what the uplink did not carry, or what filled it with bursts.
-        let rate = capacity.min(self.on_wire(self.target));
         if self.is_probing(now) {
             self.probe_after = (self.probe_after * 2).min(MOST_PROBE_AFTER);
         }
         self.probe = None;
         self.ceiling = Some(Ceiling {
-            rate,
+            rate: too_much,
             until: now + self.probe_after,
         });
         let wanted = wanted.max(percent(self.target, 100 - MOST_CUT));
