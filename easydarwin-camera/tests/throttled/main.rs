@@ -26,8 +26,10 @@ use self::far_side::Arrival;
 const MAX_LATENCY: Duration = Duration::from_secs(1);
 /// And the kernel on top of it.
 const ALLOWANCE: Duration = Duration::from_millis(200);
-/// After a link became narrow: until what the kernel had taken is through, and the encoder knows.
-const SETTLING: Duration = Duration::from_secs(5);
+/// After a link became narrow: until what the kernel had taken is through, with all that TCP loses
+/// on the way, and the encoder knows. A link that shrinks to an eighth just when a key frame was
+/// written needs the most.
+const SETTLING: Duration = Duration::from_secs(8);
 /// The last part of a phase, in which advice is compared with the link.
 const STEADY: Duration = Duration::from_secs(5);
 
@@ -41,7 +43,7 @@ struct Phase {
 const PHASES: [Phase; 3] = [
     Phase {
         rate: 1_000_000,
-        lasts: Duration::from_secs(12),
+        lasts: Duration::from_secs(14),
     },
     // Up is slow: a probe has to wait, then 8 % a second.
     Phase {
@@ -50,7 +52,7 @@ const PHASES: [Phase; 3] = [
     },
     Phase {
         rate: 500_000,
-        lasts: Duration::from_secs(15),
+        lasts: Duration::from_secs(20),
     },
 ];
 
