@@ -8,19 +8,19 @@ pub struct CmsAddress {
 }
 
 impl CmsAddress {
-    /// `host:port` over plain TCP.
-    pub fn plain(authority: impl Into<String>) -> Self {
+    /// `host:port` over plain TCP; without port the protocol's, 10000.
+    pub fn plain(authority: impl AsRef<str>) -> Self {
         Self {
-            authority: authority.into(),
+            authority: with_port(authority.as_ref()),
             tls: false,
         }
     }
 
-    /// `host:port` over TLS: the shell has to check the certificate before it calls
+    /// The same over TLS: the shell has to check the certificate before it calls
     /// [`connected`](super::ControlEngine::connected), for what is said then is believed.
-    pub fn tls(authority: impl Into<String>) -> Self {
+    pub fn tls(authority: impl AsRef<str>) -> Self {
         Self {
-            authority: authority.into(),
+            authority: with_port(authority.as_ref()),
             tls: true,
         }
     }
@@ -69,12 +69,38 @@ impl fmt::Display for CmsAddress {
     }
 }
 
+fn with_port(authority: &str) -> String {
+    let after_host = authority.rsplit(']').next().unwrap_or(authority);
+    if after_host.contains(':') {
+        authority.to_owned()
+    } else {
+        format!("{authority}:{PORT}")
+    }
+}
+
+/// The port of CMS.
+const PORT: u16 = 10_000;
 /// Longest name that DNS has.
 const MAX_HOST: usize = 253;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_has_a_port_and_says_whether_it_is_secure() {
+        for (text, authority) in [
+            ("cms.example:1", "cms.example:1"),
+            ("cms.example", "cms.example:10000"),
+            ("[::1]", "[::1]:10000"),
+            ("[::1]:7", "[::1]:7"),
+        ] {
+            assert_eq!(CmsAddress::plain(text).to_string(), authority);
+            let secure = CmsAddress::tls(text);
+            assert_eq!(secure.to_string(), format!("tls://{authority}"));
+            assert!(secure.is_tls() && secure.authority() == authority);
+        }
+    }
 
     #[test]
     fn a_redirect_is_a_host_and_a_port_and_keeps_tls() {
