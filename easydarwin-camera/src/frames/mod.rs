@@ -84,7 +84,9 @@ pub enum QueueError {
 /// Frames that a ring holds for a frame's usual size; audio frames are small.
 const FRAMES_MIN: usize = 256;
 const FRAMES_MAX: usize = 4096;
-/// Bytes of the smallest frames that the number of frames is made for.
+/// Bytes of the smallest frames, on average, that the number of frames is made for: pictures of 200 kbit/s, audio of
+/// 100 kbit/s. An entry takes 32 bytes.
+const SMALL_PICTURE: usize = 1024;
 const SMALL_FRAME: usize = 256;
 const LEAST_VIDEO: usize = 64 << 10;
 const LEAST_AUDIO: usize = 4 << 10;
@@ -112,12 +114,12 @@ pub fn queue(
     let streams = tracks.iter().enumerate();
     let sub = sub.and_then(|at| Some((at, tracks.get(at)?)));
     for (number, (at, track)) in streams.chain(sub).enumerate() {
-        let bytes = if track.kind == MediaKind::Audio {
-            config.audio_bytes.max(LEAST_AUDIO)
+        let (bytes, small) = if track.kind == MediaKind::Audio {
+            (config.audio_bytes.max(LEAST_AUDIO), SMALL_FRAME)
         } else {
-            config.video_bytes.max(LEAST_VIDEO)
+            (config.video_bytes.max(LEAST_VIDEO), SMALL_PICTURE)
         };
-        let frames = (bytes / SMALL_FRAME).clamp(FRAMES_MIN, FRAMES_MAX);
+        let frames = (bytes / small).clamp(FRAMES_MIN, FRAMES_MAX);
         let (producer, consumer) = ring::ring(bytes, frames).ok_or(QueueError::Memory(bytes))?;
         let stream = Arc::new(Stream::new(track));
         let selected = number < tracks.len();
