@@ -1,4 +1,3 @@
-use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -67,7 +66,7 @@ pub(super) struct Settings {
     pub(super) engine: Option<ControlConfig>,
     pub(super) push_to: Option<String>,
     pub(super) transport: PushTransport,
-    pub(super) feeds: BTreeMap<u32, Feed>,
+    pub(super) feeds: Vec<(u32, Feed)>,
     pub(super) queue: QueueConfig,
     pub(super) rate: Option<RateConfig>,
     #[cfg(feature = "tls")]
@@ -103,7 +102,7 @@ pub struct CameraBuilder {
     keep_alive: Option<Duration>,
     push_to: Option<String>,
     transport: PushTransport,
-    feeds: BTreeMap<u32, Feed>,
+    feeds: Vec<(u32, Feed)>,
     queue: QueueConfig,
     rate: Option<RateConfig>,
     #[cfg(feature = "tls")]
@@ -164,16 +163,14 @@ impl CameraBuilder {
     }
 
     /// The source of a channel, from 1.
-    pub fn channel(mut self, channel: u32, source: impl MediaSource + 'static) -> Self {
-        self.feeds.insert(channel, Feed::Source(Box::new(source)));
-        self
+    pub fn channel(self, channel: u32, source: impl MediaSource + 'static) -> Self {
+        self.feed(channel, Feed::Source(Box::new(source)))
     }
 
     /// The end of a [`queue`](crate::frames::queue) that an encoder pushes the frames of a
     /// channel into, from 1.
-    pub fn frames(mut self, channel: u32, feed: FrameFeed) -> Self {
-        self.feeds.insert(channel, Feed::Frames(Box::new(feed)));
-        self
+    pub fn frames(self, channel: u32, feed: FrameFeed) -> Self {
+        self.feed(channel, Feed::Frames(Box::new(feed)))
     }
 
     /// Bounds of the frames that wait between a source and the network. An encoder's queue brings its
@@ -230,6 +227,16 @@ impl CameraBuilder {
         self
     }
 
+    /// In the order of their numbers; a channel's later feed replaces an earlier one.
+    fn feed(mut self, channel: u32, feed: Feed) -> Self {
+        self.feeds.retain(|(number, _)| *number != channel);
+        let later = |(number, _): &(u32, Feed)| *number > channel;
+        let place = self.feeds.iter().position(later);
+        let place = place.unwrap_or(self.feeds.len());
+        self.feeds.insert(place, (channel, feed));
+        self
+    }
+
     /// Checks the description.
     ///
     /// # Errors
@@ -244,7 +251,11 @@ impl CameraBuilder {
         if self.feeds.is_empty() {
             return Err(BuildError::NoSource);
         }
-        if !self.feeds.keys().all(|number| CHANNELS.contains(number)) {
+        if !self
+            .feeds
+            .iter()
+            .all(|(number, _)| CHANNELS.contains(number))
+        {
             return Err(BuildError::Channel);
         }
         let addresses: Vec<_> = self.cms.iter().map(|text| address(text)).collect();
@@ -266,7 +277,7 @@ impl CameraBuilder {
             config.tag = self.tag;
             config.addresses = addresses;
             config.keep_alive = self.keep_alive.unwrap_or(config.keep_alive);
-            config.channels = self.feeds.keys().copied().collect();
+            config.channels = self.feeds.iter().map(|(number, _)| *number).collect();
             config.supports = match (&self.commands, self.supports) {
                 (None, Some(kinds)) if kinds.has(CommandKind::Snapshot) => {
                     // Needs nobody but the source.
@@ -307,7 +318,7 @@ impl fmt::Debug for CameraBuilder {
             .field("serial", &self.serial)
             .field("cms", &self.cms)
             .field("transport", &self.transport)
-            .field("channels", &self.feeds.keys())
+            .field("channels", &self.feeds.len())
             .finish_non_exhaustive()
     }
 }

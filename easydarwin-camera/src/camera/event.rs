@@ -120,7 +120,12 @@ impl Reporter {
                 cms,
                 reason,
                 retry_in,
-            } => tracing::error!(cms, reason, ?retry_in, "this camera is not let in"),
+            } => tracing::error!(
+                cms,
+                reason,
+                retry_in_s = retry_in.as_secs(),
+                "this camera is not let in"
+            ),
             CameraEvent::PushRequested { channel, url } => {
                 tracing::info!(channel, url, "push wanted");
             }

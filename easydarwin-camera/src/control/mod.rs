@@ -28,7 +28,7 @@ pub use kinds::{CommandKind, CommandKinds};
 pub use outbox::{EventStats, EventVerdict};
 pub use talkback::{TalkbackCodec, TalkbackFrame, TalkbackStats};
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
@@ -78,7 +78,7 @@ pub struct ControlEngine {
     cseq: u32,
     /// When the last byte came.
     heard: Instant,
-    pending: BTreeMap<CommandId, Pending>,
+    pending: Vec<(CommandId, Pending)>,
     next_command: u64,
     clock: WallClock,
     /// Its CSeq, and when it was sent.
@@ -127,7 +127,7 @@ impl ControlEngine {
             events: VecDeque::new(),
             cseq: 0,
             heard: now,
-            pending: BTreeMap::new(),
+            pending: Vec::new(),
             next_command: 0,
             clock: WallClock::default(),
             last_register: None,
@@ -231,7 +231,7 @@ impl ControlEngine {
                 others.chain([next_register, silence]).min()
             }
         };
-        let commands = self.pending.values().map(|pending| pending.deadline);
+        let commands = self.pending.iter().map(|(_, pending)| pending.deadline);
         let talk = self.talk.as_ref().map(Talk::due);
         let events = self.outbox.due().filter(|_| self.is_registered());
         let others = phase.into_iter().chain(talk).chain(events);

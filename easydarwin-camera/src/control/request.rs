@@ -28,9 +28,10 @@ pub(super) struct Pending {
 impl ControlEngine {
     /// Answers a command. False when that was done before, or its time or connection is over.
     pub fn reply(&mut self, id: CommandId, result: ErrorNum) -> bool {
-        let Some(pending) = self.pending.remove(&id) else {
+        let Some(at) = self.pending.iter().position(|(other, _)| *other == id) else {
             return false;
         };
+        let (_, pending) = self.pending.remove(at);
         if pending.begins_talk && !result.is_success() {
             self.talk = None;
         }
@@ -67,7 +68,7 @@ impl ControlEngine {
 
     pub(super) fn expire_commands(&mut self, now: Instant) {
         let late = |pending: &Pending| pending.deadline <= now;
-        while let Some((&id, _)) = self.pending.iter().find(|(_, pending)| late(pending)) {
+        while let Some(&(id, _)) = self.pending.iter().find(|(_, pending)| late(pending)) {
             self.reply(id, ErrorNum::TIMEOUT);
         }
     }
@@ -132,7 +133,7 @@ impl ControlEngine {
         }
         let id = CommandId(self.next_command);
         self.next_command += 1;
-        self.pending.insert(id, pending);
+        self.pending.push((id, pending));
         self.events.push_back(ControlEvent::Command { id, command });
         Some(id)
     }

@@ -48,7 +48,7 @@ pub enum PushError {
     #[error("the media server does not speak RTSP")]
     Protocol(#[from] ParseError),
     /// It did not answer in time.
-    #[error("no answer to {method} within {after:?}")]
+    #[error("no answer to {method} within {} s", after.as_secs())]
     NoAnswer {
         /// The request.
         method: Method,
@@ -56,13 +56,13 @@ pub enum PushError {
         after: Duration,
     },
     /// It takes no more data.
-    #[error("the media server took no data for {after:?}")]
+    #[error("the media server took no data for {} s", after.as_secs())]
     Stalled {
         /// How long it took none.
         after: Duration,
     },
     /// No receiver report came over UDP: the datagrams do not get through.
-    #[error("nothing was heard of the datagrams for {after:?}; TCP is used from now on")]
+    #[error("nothing was heard of the datagrams for {} s; TCP is used from now on", after.as_secs())]
     Unheard {
         /// How long nothing was heard.
         after: Duration,

@@ -1,7 +1,4 @@
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
-
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// Faults of peers that are repaired rather than refused. A setting named `strict` refuses them.
 ///
@@ -156,9 +153,17 @@ impl Repair {
 }
 
 /// Repairs by kind. Empty, it holds nothing on the heap.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
-pub struct Repairs(BTreeMap<Repair, u64>);
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Repairs(
+    /// In the order of kinds: there are few, and a device has no room for a map.
+    Vec<(Repair, u64)>,
+);
+
+impl Serialize for Repairs {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter())
+    }
+}
 
 impl Repairs {
     /// Counts one; true if it is the first of its kind.
@@ -168,15 +173,16 @@ impl Repairs {
 
     /// Counts several of a kind; true if they are the first.
     pub fn add_many(&mut self, repair: Repair, count: u64) -> bool {
-        match self.0.entry(repair) {
-            Entry::Vacant(entry) => {
-                entry.insert(count);
-                true
-            }
-            Entry::Occupied(mut entry) => {
-                let sum = entry.get().saturating_add(count);
-                entry.insert(sum);
+        let place = self.0.iter().position(|(other, _)| *other >= repair);
+        let place = place.unwrap_or(self.0.len());
+        match self.0.get_mut(place) {
+            Some((other, sum)) if *other == repair => {
+                *sum = sum.saturating_add(count);
                 false
+            }
+            _ => {
+                self.0.insert(place, (repair, count));
+                true
             }
         }
     }
@@ -190,17 +196,20 @@ impl Repairs {
 
     /// How many of a kind.
     pub fn count(&self, repair: Repair) -> u64 {
-        self.0.get(&repair).copied().unwrap_or(0)
+        let mut kinds = self.0.iter();
+        kinds
+            .find(|(other, _)| *other == repair)
+            .map_or(0, |(_, count)| *count)
     }
 
     /// Kinds and counts.
     pub fn iter(&self) -> impl Iterator<Item = (Repair, u64)> + '_ {
-        self.0.iter().map(|(repair, count)| (*repair, *count))
+        self.0.iter().copied()
     }
 
     /// The first kind in their order.
     pub fn first(&self) -> Option<Repair> {
-        self.0.keys().next().copied()
+        self.0.first().map(|(repair, _)| *repair)
     }
 
     /// Nothing was repaired.

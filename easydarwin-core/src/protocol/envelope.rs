@@ -194,11 +194,16 @@ fn write_object(out: &mut String, map: &Map<String, Value>, depth: usize) {
         return;
     }
     // The map may keep insertion order when another crate asks serde_json for that.
-    let mut entries: Vec<_> = map.iter().collect();
-    // No two keys are the same; a stable sort would be larger code.
-    entries.sort_unstable_by(|a, b| a.0.cmp(b.0));
+    // By looking for the next key again and again: the library's sorts are much code for a device.
+    let next = |after: Option<&String>| {
+        let rest = map
+            .iter()
+            .filter(|(key, _)| after.is_none_or(|after| *key > after));
+        rest.min_by_key(|(key, _)| *key)
+    };
+    let mut entries = std::iter::successors(next(None), |(key, _)| next(Some(*key)));
     out.push('{');
-    for (n, (key, value)) in entries.into_iter().enumerate() {
+    for (n, (key, value)) in entries.by_ref().enumerate() {
         out.push_str(if n == 0 { "\n" } else { ",\n" });
         indent(out, depth + 1);
         let _ = write!(out, "{} : ", Value::String(key.clone()));

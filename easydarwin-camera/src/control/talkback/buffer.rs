@@ -1,6 +1,6 @@
 //! The jitter buffer: a timeline of what is said, laid over the clock with some delay.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -40,7 +40,7 @@ pub(super) struct JitterBuffer {
     epoch: Instant,
     bytes_per_ms: usize,
     /// By place in the speech, without overlaps.
-    frames: BTreeMap<u64, (u64, Bytes)>,
+    frames: VecDeque<(u64, u64, Bytes)>,
     /// Before this all is past.
     floor: u64,
     /// What is played next: the floor, but for the wait before the first frame.
@@ -60,7 +60,7 @@ impl JitterBuffer {
         Self {
             epoch: now,
             bytes_per_ms: bytes_per_ms.max(1),
-            frames: BTreeMap::new(),
+            frames: VecDeque::new(),
             floor: 0,
             next: 0,
             due: None,
@@ -102,7 +102,7 @@ impl JitterBuffer {
         let late = self.stats.late;
         self.keep(pts, &audio);
         let too_late = self.stats.late > late;
-        let Some((&first, _)) = self.frames.first_key_value() else {
+        let Some(&(first, ..)) = self.frames.front() else {
             return;
         };
         let delay = self.delay();
@@ -129,10 +129,10 @@ impl JitterBuffer {
             self.stats.late += self.leave_out(behind);
             due = now;
         }
-        let first = self.frames.first_key_value().map(|(&at, _)| at);
+        let first = self.frames.front().map(|&(at, ..)| at);
         let frame = match first {
             Some(at) if at < self.next + FRAME => {
-                let (at, (ms, audio)) = self.frames.pop_first()?;
+                let (at, ms, audio) = self.frames.pop_front()?;
                 self.made_up = 0;
                 self.stats.played += 1;
                 self.floor = at + ms;
@@ -192,15 +192,21 @@ impl JitterBuffer {
     fn keep(&mut self, pts: u64, audio: &Bytes) {
         for (at, ms, part) in self.cut(pts, audio) {
             self.end = self.end.max(at + ms);
-            let before = self.frames.range(..=at).next_back();
-            let overlaps = before.is_some_and(|(&other, (ms, _))| other + ms > at)
-                || self.frames.range(at..at + ms).next().is_some();
+            // Most come behind all others.
+            let before = self.frames.iter().rposition(|&(other, ..)| other <= at);
+            let place = before.map_or(0, |place| place + 1);
+            let before = before.and_then(|place| self.frames.get(place));
+            let overlaps = before.is_some_and(|&(other, ms, _)| other + ms > at)
+                || self
+                    .frames
+                    .get(place)
+                    .is_some_and(|&(other, ..)| other < at + ms);
             if at < self.floor {
                 self.stats.late += 1;
             } else if overlaps {
                 self.stats.duplicate += 1;
             } else {
-                self.frames.insert(at, (ms, part));
+                self.frames.insert(place, (at, ms, part));
             }
         }
     }
@@ -237,17 +243,22 @@ impl JitterBuffer {
         let earlier = ms.min(since(now, due));
         self.next -= earlier;
         self.due = due.checked_sub(Duration::from_millis(earlier));
-        let kept = self.frames.split_off(&self.next);
-        self.stats.late += std::mem::replace(&mut self.frames, kept).len() as u64;
+        self.stats.late += self.drop_before_next();
     }
 
     /// The speech goes on that much farther, at the same moment. How many frames are lost by it.
     fn leave_out(&mut self, ms: u64) -> u64 {
         self.next = self.next.saturating_add(ms);
         self.floor = self.next;
-        let kept = self.frames.split_off(&self.next);
-        let out = std::mem::replace(&mut self.frames, kept);
-        out.len() as u64
+        self.drop_before_next()
+    }
+
+    /// Frames whose time is over; how many there were.
+    fn drop_before_next(&mut self) -> u64 {
+        let before = self.frames.len();
+        let next = self.next;
+        self.frames.retain(|&(at, ..)| at >= next);
+        (before - self.frames.len()) as u64
     }
 
     fn restart(&mut self) {
