@@ -1,14 +1,17 @@
 //! The camera's side of EasyDarwin: a device that registers at the CMS, waits, and pushes RTSP to
 //! a media server when it is asked to.
 //!
-//! Three layers, each usable without the ones above:
+//! Layers, each usable without the ones above:
 //!
-//! - [`source`]: where pictures and sound come from. [`MediaSource`](source::MediaSource) is the
-//!   trait that an encoder's driver implements; with the feature `sources` there are a test
-//!   picture, files and other RTSP cameras.
+//! - [`frames`]: where an encoder's thread puts its frames: a queue that never makes it wait, drops
+//!   in whole tails of picture groups when the uplink is too slow, and counts what it drops.
+//! - [`source`]: frames that are asked for instead. [`MediaSource`](source::MediaSource) is the
+//!   trait; with the feature `sources` there are a test picture, files and other RTSP cameras.
+//! - [`feedback`]: what the encoder is told: the bitrate that the uplink carries, main or sub stream,
+//!   key frames.
 //! - [`control`]: the conversation with the CMS as a state machine without sockets and clocks:
 //!   bytes, commands and time in, bytes and events out.
-//! - [`Camera`]: both in one future for tokio: connects, logs in, pushes, comes back after faults.
+//! - [`Camera`]: all of it in one future for tokio: connects, logs in, pushes, comes back after faults.
 //!
 //! ```no_run
 //! # #[cfg(feature = "sources")]
