@@ -113,5 +113,8 @@ fn check(phase: Phase, begin: Duration, end: Duration, arrivals: &[Arrival], tol
     assert!(advised <= phase.rate / 10 * 11, "{advised}: {told:?}");
     // A probe may find the link's end by a frame.
     let few = u64::try_from(settled.len() / 50).unwrap();
-    assert!(missing <= few, "{missing} frames were dropped after the encoder knew");
+    assert!(
+        missing <= few,
+        "{missing} frames were dropped after the encoder knew"
+    );
 }

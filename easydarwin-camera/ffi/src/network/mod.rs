@@ -20,6 +20,8 @@ use crate::instance::Instance;
 /// Waited after a first fault; doubled with each further one.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// Waited at the end for a name that is being looked up; it may take a minute.
+const NAMES: Duration = Duration::from_millis(250);
 
 /// Runs the camera until it is destroyed. A panic ends here: it is told, and after a while
 /// everything is built anew behind the same handles.
@@ -56,8 +58,7 @@ fn serve(instance: &Arc<Instance>, built: Built) -> Result<(), String> {
         .build()
         .map_err(|error| format!("runtime: {error}"))?;
     runtime.block_on(tell::run(instance, built));
-    // A name that is being looked up may take a minute; nobody waits for it.
-    runtime.shutdown_background();
+    runtime.shutdown_timeout(NAMES);
     Ok(())
 }
 
