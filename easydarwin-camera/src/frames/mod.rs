@@ -76,8 +76,8 @@ pub enum QueueError {
     /// There is not so much memory.
     #[error("no memory for queues of {0} bytes")]
     Memory(usize),
-    /// The system gave no sockets to wake the network's thread with.
-    #[error("cannot make a pair of sockets: {0}")]
+    /// The system gave no pipe to wake the network's thread with.
+    #[error("cannot make a pipe: {0}")]
     Wake(std::io::Error),
 }
 

@@ -35,39 +35,39 @@ impl Alarm {
 
 #[cfg(unix)]
 mod unix {
-    use std::io::{self, Write as _};
-    use std::os::unix::net::UnixStream;
+    use std::io::{self, PipeReader, PipeWriter, Write as _};
     use std::task::{Context, Poll};
 
-    /// One end of a pair of sockets, and the other one until somebody listens.
+    use tokio::net::unix::pipe::Receiver;
+
+    /// A pipe, and its other end until somebody listens. It never fills up: nobody writes before
+    /// the listener has woken from the write before and sleeps again.
     #[derive(Debug)]
     pub(crate) struct Waker {
-        near: UnixStream,
-        far: UnixStream,
+        near: PipeWriter,
+        far: PipeReader,
     }
 
     impl Waker {
         pub(crate) fn new() -> io::Result<Self> {
-            let (near, far) = UnixStream::pair()?;
-            near.set_nonblocking(true)?;
-            far.set_nonblocking(true)?;
+            let (far, near) = io::pipe()?;
             Ok(Self { near, far })
         }
 
         pub(crate) fn wake(&self) {
-            // Full means that it was told before.
+            // The other end is held by `self`, so that nothing can be wrong with it.
             let _ = (&self.near).write(&[1]);
         }
     }
 
     /// The runtime's registration of the far end.
     #[derive(Debug)]
-    pub(super) struct Alarm(tokio::net::UnixStream);
+    pub(super) struct Alarm(Receiver);
 
     impl Alarm {
         pub(super) fn new(waker: &Waker) -> io::Result<Self> {
             let far = waker.far.try_clone()?;
-            Ok(Self(tokio::net::UnixStream::from_std(far)?))
+            Ok(Self(Receiver::from_owned_fd(far.into())?))
         }
 
         pub(super) fn poll(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
