@@ -201,7 +201,8 @@ async fn only_true_pictures_of_its_own_are_taken_from_a_device() {
     // Without the right in the URL there is no picture.
     assert_eq!(cms.get("/snap/cam/cam_1_0.jpg").await.status, 401);
     let mut forged = path.clone().into_bytes();
-    forged[20] ^= 1;
+    // Another character of the token's alphabet.
+    forged[20] = if forged[20] == b'A' { b'B' } else { b'A' };
     let forged = String::from_utf8(forged).unwrap();
     assert_eq!(cms.get(&forged).await.status, 401);
 }
