@@ -74,7 +74,8 @@ impl<T> TryCell<T> {
         Ok(work(value.as_deref_mut()))
     }
 
-    /// Puts another value in, once the user that is inside has left. Waits for him.
+    /// Puts another value in, once the user that is inside has left. Waits for him by looking again:
+    /// he is inside for microseconds, and telling us would cost each of his frames a system call.
     pub(crate) fn exchange(&self, new: Option<Box<T>>) -> Option<Box<T>> {
         while self
             .state

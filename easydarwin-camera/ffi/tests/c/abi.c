@@ -282,9 +282,6 @@ int main(void)
     events();
     table();
 
-    /* Whoever looks up a name is not waited for longer than a moment. */
-    for (i = 0; i < 1000 && descriptors(0) > 0; i++)
-        usleep(10000);
     CHECK(descriptors(0) == 0);
     for (i = 0; i < 3; i++) {
         sigaction(signals[i], NULL, &after);
