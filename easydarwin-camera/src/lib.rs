@@ -11,6 +11,8 @@
 //!   key frames.
 //! - [`control`]: the conversation with the CMS as a state machine without sockets and clocks:
 //!   bytes, commands and time in, bytes and events out.
+//! - [`push`]: one channel's media to a media server, in the same manner.
+//! - [`engine`]: both as one camera without sockets and clocks, for a program with a loop of its own.
 //! - [`Camera`]: all of it in one future for tokio: connects, logs in, pushes, comes back after faults.
 //!
 //! ```no_run
@@ -30,8 +32,10 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod control;
+pub mod engine;
 pub mod feedback;
 pub mod frames;
+pub mod push;
 #[cfg(unix)]
 pub mod socket;
 pub mod source;
@@ -39,8 +43,6 @@ pub mod source;
 mod backoff;
 mod camera;
 mod civil;
-mod engine;
-pub mod push;
 mod random;
 mod url;
 
@@ -48,9 +50,8 @@ mod url;
 #[doc(hidden)]
 pub use source::fuzz_file;
 
-pub use camera::{
-    BuildError, Camera, CameraBuilder, CameraCommand, CameraEvent, CameraHandle, PushTransport,
-};
+pub use camera::{BuildError, Camera, CameraBuilder, CameraCommand, CameraEvent, CameraHandle};
+pub use push::PushTransport;
 
 /// How the camera names itself to CMS and media servers.
 const USER_AGENT: &str = concat!("EasyDarwinCamera/", env!("CARGO_PKG_VERSION"));

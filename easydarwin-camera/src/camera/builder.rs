@@ -11,21 +11,11 @@ use crate::backoff::random_seed;
 use crate::control::{CmsAddress, CommandKind, CommandKinds, ControlConfig, Credential};
 use crate::feedback::RateConfig;
 use crate::frames::{FrameFeed, QueueConfig};
+use crate::push::PushTransport;
 use crate::source::MediaSource;
 
 /// The protocol's channel numbers.
 const CHANNELS: std::ops::RangeInclusive<u32> = 1..=64;
-
-/// How media travels to the media server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum PushTransport {
-    /// RTP interleaved in the RTSP connection (RFC 2326, 10.12): passes every firewall.
-    #[default]
-    Tcp,
-    /// RTP over UDP: no head-of-line blocking, but packets may be lost. TCP where the media server
-    /// refuses it with 461.
-    Udp,
-}
 
 /// Why a camera cannot be built.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]

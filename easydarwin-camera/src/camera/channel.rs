@@ -151,11 +151,7 @@ impl ChannelShell {
         {
             ready = Poll::Ready(());
         }
-        let hungry = channel.session().map(|session| session.hungry());
-        let hungry = hungry.unwrap_or_default();
-        if let Some(feed) = channel.feed()
-            && feed.poll_frames(hungry.video, hungry.audio, cx).is_ready()
-        {
+        if channel.poll_frames(cx).is_ready() {
             ready = Poll::Ready(());
         }
         match &mut self.way {
@@ -226,6 +222,8 @@ impl ChannelShell {
             | io::ErrorKind::ConnectionReset
             | io::ErrorKind::ConnectionAborted
             | io::ErrorKind::BrokenPipe => PushError::Closed,
+            // A connection that is there is not refused; the ports beside it are.
+            io::ErrorKind::ConnectionRefused => PushError::PortClosed,
             _ => PushError::Dial(format!("the connection to the media server broke: {error}")),
         };
         channel.failed(error, now);
@@ -236,15 +234,13 @@ impl Connection {
     fn write(&mut self, channel: &mut Channel, now: Instant) -> io::Result<()> {
         self.link.flush()?;
         self.blocked = false;
-        if let Some(session) = channel.session() {
-            while !session.output().is_empty() {
-                let count = self.link.try_write(session.output())?.unwrap_or(0);
-                session.written(count, now);
-                self.sent += u64::try_from(count).unwrap_or(0);
-                if count == 0 {
-                    self.blocked = true;
-                    break;
-                }
+        while !channel.output().is_empty() {
+            let count = self.link.try_write(channel.output())?.unwrap_or(0);
+            channel.written(count, now);
+            self.sent += u64::try_from(count).unwrap_or(0);
+            if count == 0 {
+                self.blocked = true;
+                break;
             }
         }
         if let Some(datagrams) = &mut self.datagrams {

@@ -47,22 +47,17 @@ impl Datagrams {
 
     /// Sends what may go now.
     pub(super) fn send(&mut self, channel: &mut Channel, now: Instant) -> io::Result<()> {
-        let Some(session) = channel.session() else {
-            return Ok(());
-        };
-        if !session.is_recording() || !session.has_datagrams() {
-            return Ok(());
-        }
         if !self.aimed {
-            self.aimed = true;
             for (track, pair) in self.pairs.iter_mut().enumerate() {
-                if let Some((source, ports)) = session.remote(track) {
+                if let Some((source, ports)) = channel.remote(track) {
+                    self.aimed = true;
                     pair.set_peer(source, Some(ports));
+                    pair.connect()?;
                 }
             }
         }
         self.blocked = false;
-        while let Some(datagram) = session.datagram(now) {
+        while let Some(datagram) = channel.datagram(now) {
             if let Some(pair) = self.pairs.get(datagram.track)
                 && !pair.try_send(datagram.rtcp, datagram.data)?
             {
@@ -70,7 +65,7 @@ impl Datagrams {
                 break;
             }
             self.sent += u64::try_from(datagram.data.len()).unwrap_or(0);
-            session.datagram_sent(now);
+            channel.datagram_sent(now);
         }
         Ok(())
     }

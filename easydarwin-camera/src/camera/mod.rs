@@ -11,7 +11,7 @@ mod event;
 mod pump;
 mod teller;
 
-pub use builder::{BuildError, CameraBuilder, PushTransport};
+pub use builder::{BuildError, CameraBuilder};
 pub use event::{CameraCommand, CameraEvent};
 pub use teller::CameraHandle;
 
@@ -94,7 +94,6 @@ struct Shell {
 impl Shell {
     fn new(settings: Settings, now: Instant) -> Self {
         let reporter = Reporter::new(settings.events);
-        let datagrams = settings.transport == PushTransport::Udp;
         let mut engines = Vec::new();
         let mut channels = Vec::new();
         let mut options = ClientOptions::default();
@@ -108,7 +107,7 @@ impl Shell {
                 Feed::Source(source) => (None, Some(Pump::new(source, settings.queue.clone()))),
                 Feed::Frames(feed) => (Some(*feed), None),
             };
-            let mut channel = Channel::new(feed, datagrams, random_seed());
+            let mut channel = Channel::new(feed, settings.transport, random_seed());
             if let Some(rate) = &settings.rate {
                 channel.control_rate(*rate);
             }

@@ -91,7 +91,7 @@ impl Pump {
                 let (senders, feed) =
                     queue(description.tracks, &self.queue).map_err(|error| error.to_string())?;
                 self.state = State::Open(senders.into_iter().zip(clocks).collect());
-                channel.described(feed.of_source(), now);
+                channel.described(feed, now);
                 Poll::Ready(Ok(()))
             }
             State::Open(senders) => {

@@ -13,20 +13,22 @@ use crate::push::{Channel, ChannelEvent, Wanted};
 
 /// What the shell is to do, or the embedder to know.
 #[derive(Debug)]
-pub(crate) enum EngineEvent {
-    /// Between camera and CMS.
+#[non_exhaustive]
+pub enum EngineEvent {
+    /// Between camera and CMS; what it wants pushed is done inside.
     Control(ControlEvent),
-    /// Between a channel and its media server.
+    /// Of a channel.
     Channel {
         /// Channel, from 1.
         number: u32,
+        /// Between it and its media server.
         event: ChannelEvent,
     },
 }
 
 /// A camera.
 #[derive(Debug)]
-pub(crate) struct CameraEngine {
+pub struct CameraEngine {
     control: Option<ControlEngine>,
     channels: Vec<(u32, Channel)>,
     /// Wall clock of a camera that nobody told the time: counted from 1970 on.
@@ -36,7 +38,7 @@ pub(crate) struct CameraEngine {
 
 impl CameraEngine {
     /// A camera with these channels; without `control` it belongs to no CMS.
-    pub(crate) fn new(
+    pub fn new(
         control: Option<ControlEngine>,
         channels: Vec<(u32, Channel)>,
         now: Instant,
@@ -50,19 +52,19 @@ impl CameraEngine {
     }
 
     /// The conversation with the CMS.
-    pub(crate) fn control(&mut self) -> Option<&mut ControlEngine> {
+    pub fn control(&mut self) -> Option<&mut ControlEngine> {
         self.control.as_mut()
     }
 
     /// A channel by its number.
-    pub(crate) fn channel(&mut self, number: u32) -> Option<&mut Channel> {
+    pub fn channel(&mut self, number: u32) -> Option<&mut Channel> {
         let mut channels = self.channels.iter_mut();
         let found = channels.find(|(other, _)| *other == number);
         found.map(|(_, channel)| channel)
     }
 
     /// Does what is due.
-    pub(crate) fn work(&mut self, now: Instant) {
+    pub fn work(&mut self, now: Instant) {
         if let Some(control) = &mut self.control
             && !self.leaving
             && control.poll_timeout().is_some_and(|due| due <= now)
@@ -76,7 +78,7 @@ impl CameraEngine {
     }
 
     /// When [`work`](Self::work) is to be called, if nothing happens before.
-    pub(crate) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
+    pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
         let control = self.control.as_ref().filter(|_| !self.leaving);
         let control = control.and_then(ControlEngine::poll_timeout);
         let channels = self.channels.iter();
@@ -85,7 +87,7 @@ impl CameraEngine {
     }
 
     /// The next thing to do or to know. What the CMS asks of a push is done inside.
-    pub(crate) fn poll_event(&mut self, now: Instant) -> Option<EngineEvent> {
+    pub fn poll_event(&mut self, now: Instant) -> Option<EngineEvent> {
         loop {
             for (number, channel) in &mut self.channels {
                 if let Some(event) = channel.poll_event() {
@@ -105,7 +107,7 @@ impl CameraEngine {
     }
 
     /// A push is wanted of a channel, or none.
-    pub(crate) fn want(&mut self, number: u32, wanted: Option<Wanted>, now: Instant) {
+    pub fn want(&mut self, number: u32, wanted: Option<Wanted>, now: Instant) {
         if !self.leaving
             && let Some(channel) = self.channel(number)
         {
@@ -114,7 +116,7 @@ impl CameraEngine {
     }
 
     /// Ends all pushes, and wants no more of them.
-    pub(crate) fn leave(&mut self, now: Instant) {
+    pub fn leave(&mut self, now: Instant) {
         for (_, channel) in &mut self.channels {
             channel.want(None, now);
         }
@@ -122,7 +124,7 @@ impl CameraEngine {
     }
 
     /// Whether a camera that leaves has left.
-    pub(crate) fn has_left(&self) -> bool {
+    pub fn has_left(&self) -> bool {
         self.leaving && self.channels.iter().all(|(_, channel)| channel.is_idle())
     }
 

@@ -1,3 +1,5 @@
+#[cfg(unix)]
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -477,6 +479,17 @@ impl FrameFeed {
     ) -> Poll<()> {
         // A broken alarm would be a broken runtime; frames are seen at the next timer then.
         let rung = self.alarm.poll(&self.channel.waker, cx).is_ready();
+        let there = self.listen(video, audio);
+        if rung || there {
+            self.channel.bell.awake();
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    }
+
+    /// Whether there are frames of a kind that can be taken now. If not, the bell rings when there
+    /// are, or when something urgent happens to the ring.
+    pub(crate) fn listen(&mut self, video: bool, audio: bool) -> bool {
         let takes = video || audio;
         let wake = if takes { Wake::Always } else { Wake::Urgent };
         self.channel.bell.sleep(wake);
@@ -485,11 +498,23 @@ impl FrameFeed {
             kind && (stream.selected || stream.comes)
         };
         let mut streams = self.streams.iter();
-        if rung || streams.any(|stream| wanted(stream) && stream.has_frames()) {
+        let there = streams.any(|stream| wanted(stream) && stream.has_frames());
+        if there {
             self.channel.bell.awake();
-            return Poll::Ready(());
         }
-        Poll::Pending
+        there
+    }
+
+    /// Becomes readable when the bell rings.
+    #[cfg(unix)]
+    pub(crate) fn bell(&self) -> BorrowedFd<'_> {
+        self.channel.waker.bell()
+    }
+
+    /// Takes what was rung, if anything was.
+    #[cfg(unix)]
+    pub(crate) fn hush(&self) {
+        self.channel.waker.hush();
     }
 
     fn set_resting_mode(&self, wanted: bool) {

@@ -35,7 +35,8 @@ impl Alarm {
 
 #[cfg(unix)]
 mod unix {
-    use std::io::{self, PipeReader, PipeWriter, Write as _};
+    use std::io::{self, PipeReader, PipeWriter, Read as _, Write as _};
+    use std::os::fd::{AsFd as _, BorrowedFd};
     use std::task::{Context, Poll};
 
     use tokio::net::unix::pipe::Receiver;
@@ -51,12 +52,22 @@ mod unix {
     impl Waker {
         pub(crate) fn new() -> io::Result<Self> {
             let (far, near) = io::pipe()?;
+            // Whoever listens may have been woken by something else.
+            socket2::SockRef::from(&far).set_nonblocking(true)?;
             Ok(Self { near, far })
         }
 
         pub(crate) fn wake(&self) {
             // The other end is held by `self`, so that nothing can be wrong with it.
             let _ = (&self.near).write(&[1]);
+        }
+
+        pub(crate) fn bell(&self) -> BorrowedFd<'_> {
+            self.far.as_fd()
+        }
+
+        pub(crate) fn hush(&self) {
+            let _ = (&self.far).read(&mut [0; 16]);
         }
     }
 

@@ -67,6 +67,9 @@ pub enum PushError {
         /// How long nothing was heard.
         after: Duration,
     },
+    /// An ICMP message said so: the way there is open, but nobody takes the datagrams.
+    #[error("nobody listens at the media server's UDP ports; TCP is used from now on")]
+    PortClosed,
     /// It closed the connection, or ended the session.
     #[error("the media server ended the connection")]
     Closed,

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use easydarwin_core::media::{H264Params, Track};
 
-use super::{Channel, ChannelEvent, PushError, Wanted};
+use super::{Channel, ChannelEvent, PushError, PushTransport, Wanted};
 use crate::control::PushTarget;
 use crate::frames::{Frame, FrameSender, QueueConfig, queue};
 
@@ -20,7 +20,7 @@ struct Rig {
 }
 
 impl Rig {
-    fn new(datagrams: bool) -> Self {
+    fn new(transport: PushTransport) -> Self {
         let parameters = H264Params {
             sps: Some(vec![0x67, 0x42, 0, 0x1f, 0xe9].into()),
             pps: vec![vec![0x68, 0xce, 0x3c, 0x80].into()],
@@ -28,7 +28,7 @@ impl Rig {
         let tracks = vec![Track::h264(96, parameters)];
         let (mut senders, feed) = queue(tracks, &QueueConfig::default()).unwrap();
         Self {
-            channel: Channel::new(Some(feed), datagrams, 3),
+            channel: Channel::new(Some(feed), transport, 3),
             sender: senders.pop().unwrap(),
             now: Instant::now(),
             events: Vec::new(),
@@ -91,9 +91,8 @@ impl Rig {
     /// The request that is sent.
     fn request(&mut self) -> String {
         let now = self.now;
-        let session = self.channel.session().expect("no session");
-        let text = String::from_utf8(session.output().to_vec()).unwrap();
-        session.written(text.len(), now);
+        let text = String::from_utf8(self.channel.output().to_vec()).unwrap();
+        self.channel.written(text.len(), now);
         text
     }
 
@@ -136,7 +135,7 @@ impl Rig {
 
 #[test]
 fn a_token_is_shown_and_frames_are_interleaved() {
-    let mut rig = Rig::new(false);
+    let mut rig = Rig::new(PushTransport::Tcp);
     rig.asked(URL, "secret-token", 1);
     rig.take(|event| matches!(event, ChannelEvent::KeyFrame { stream: 0 }));
     rig.connected();
@@ -161,24 +160,23 @@ fn a_token_is_shown_and_frames_are_interleaved() {
     );
     rig.answer("RECORD", OK, "");
     rig.push(true, 100);
-    let session = rig.channel.session().unwrap();
     // The report first, on the channel that the server named; then the picture.
-    assert_eq!(session.output()[..2], [b'$', 4]);
+    assert_eq!(rig.channel.output()[..2], [b'$', 4]);
     // Stopped: the picture that was begun ends, then TEARDOWN.
     let now = rig.now;
-    session.written(10, now);
-    let rest = session.output().len();
+    rig.channel.written(10, now);
+    let rest = rig.channel.output().len();
     rig.channel.want(None, now);
     rig.work();
-    assert_eq!(rig.channel.session().unwrap().output().len(), rest);
-    rig.channel.session().unwrap().written(rest, now);
+    assert_eq!(rig.channel.output().len(), rest);
+    rig.channel.written(rest, now);
     rig.answer("TEARDOWN", OK, "");
     assert!(rig.channel.is_idle());
 }
 
 #[test]
 fn datagrams_that_nobody_hears_of_give_way_to_tcp() {
-    let mut rig = Rig::new(true);
+    let mut rig = Rig::new(PushTransport::Udp);
     rig.asked(URL, "t", 1);
     rig.connected();
     rig.bound();
@@ -192,12 +190,11 @@ fn datagrams_that_nobody_hears_of_give_way_to_tcp() {
     rig.answer("RECORD", OK, "");
     rig.push(true, 100);
     let now = rig.now;
-    let session = rig.channel.session().unwrap();
-    assert_eq!(session.remote(0), Some((None, (7000, 7001))));
+    assert_eq!(rig.channel.remote(0), Some((None, (7000, 7001))));
     let mut sent = Vec::new();
-    while let Some(datagram) = session.datagram(now) {
+    while let Some(datagram) = rig.channel.datagram(now) {
         sent.push((datagram.rtcp, datagram.data.len()));
-        session.datagram_sent(now);
+        rig.channel.datagram_sent(now);
     }
     assert_eq!(sent.last(), Some(&(false, 12 + 101)));
     // Receiver reports keep it going.
@@ -205,7 +202,7 @@ fn datagrams_that_nobody_hears_of_give_way_to_tcp() {
     rig.channel
         .received_datagram(&[0x80, 201, 0, 1, 0, 0, 0, 1], rig.now);
     rig.pass(Duration::from_secs(9));
-    assert!(rig.channel.session().is_some());
+    assert!(rig.channel.remote(0).is_some());
     rig.pass(Duration::from_secs(1));
     assert!(matches!(rig.failure(), PushError::Unheard { .. }));
     rig.pass(Duration::from_secs(20));
@@ -213,8 +210,28 @@ fn datagrams_that_nobody_hears_of_give_way_to_tcp() {
 }
 
 #[test]
+fn closed_ports_give_way_to_tcp_at_once() {
+    let mut rig = Rig::new(PushTransport::Udp);
+    rig.asked(URL, "t", 1);
+    rig.connected();
+    rig.bound();
+    rig.answer("ANNOUNCE", OK, "");
+    rig.answer(
+        "SETUP",
+        OK,
+        "Transport: RTP/AVP;unicast;client_port=6000-6001;server_port=7000-7001\r\n",
+    );
+    rig.answer("RECORD", OK, "");
+    rig.channel.failed(PushError::PortClosed, rig.now);
+    rig.work();
+    assert!(matches!(rig.failure(), PushError::PortClosed));
+    rig.pass(Duration::from_secs(20));
+    rig.record_over_tcp();
+}
+
+#[test]
 fn a_server_without_udp_gets_tcp_on_the_same_connection() {
-    let mut rig = Rig::new(true);
+    let mut rig = Rig::new(PushTransport::Udp);
     rig.asked(URL, "t", 1);
     rig.connected();
     rig.bound();
@@ -228,13 +245,13 @@ fn a_server_without_udp_gets_tcp_on_the_same_connection() {
     assert!(setup.contains("interleaved=0-1"), "{setup}");
     rig.answer("RECORD", OK, "");
     rig.push(true, 100);
-    assert!(!rig.channel.session().unwrap().has_datagrams());
-    assert_eq!(rig.channel.session().unwrap().output()[0], b'$');
+    assert_eq!(rig.channel.remote(0), None);
+    assert_eq!(rig.channel.output()[0], b'$');
 }
 
 #[test]
 fn who_is_denied_the_right_waits_for_a_new_request() {
-    let mut rig = Rig::new(false);
+    let mut rig = Rig::new(PushTransport::Tcp);
     rig.asked(URL, "old", 1);
     rig.connected();
     rig.answer("ANNOUNCE", "403 Forbidden", "");
@@ -252,7 +269,7 @@ fn who_is_denied_the_right_waits_for_a_new_request() {
 
 #[test]
 fn a_push_without_a_cms_is_tried_for_ever() {
-    let mut rig = Rig::new(false);
+    let mut rig = Rig::new(PushTransport::Tcp);
     rig.channel
         .want(Some(Wanted::always(URL.to_owned())), rig.now);
     rig.work();
@@ -266,7 +283,7 @@ fn a_push_without_a_cms_is_tried_for_ever() {
 
 #[test]
 fn digest_is_answered_and_a_password_never_goes_in_the_clear() {
-    let mut rig = Rig::new(false);
+    let mut rig = Rig::new(PushTransport::Tcp);
     let url = "rtsp://anna:secret@10.0.0.2/hall/1";
     rig.channel
         .want(Some(Wanted::always(url.to_owned())), rig.now);
@@ -278,7 +295,7 @@ fn digest_is_answered_and_a_password_never_goes_in_the_clear() {
     let again = rig.answer("ANNOUNCE", OK, "");
     assert!(again.contains("Authorization: Digest username=\"anna\"") && !again.contains("secret"));
 
-    let mut rig = Rig::new(false);
+    let mut rig = Rig::new(PushTransport::Tcp);
     rig.channel
         .want(Some(Wanted::always(url.to_owned())), rig.now);
     rig.work();
@@ -293,7 +310,7 @@ fn digest_is_answered_and_a_password_never_goes_in_the_clear() {
 
 #[test]
 fn a_redirection_is_followed_without_the_token() {
-    let mut rig = Rig::new(false);
+    let mut rig = Rig::new(PushTransport::Tcp);
     rig.asked(URL, "secret-token", 1);
     rig.connected();
     rig.answer(
@@ -315,12 +332,12 @@ fn a_redirection_is_followed_without_the_token() {
 
 #[test]
 fn a_server_that_takes_nothing_or_says_nothing_is_left() {
-    let mut rig = Rig::new(false);
+    let mut rig = Rig::new(PushTransport::Tcp);
     rig.asked(URL, "t", 1);
     rig.record_over_tcp();
     rig.push(true, 1000);
     let now = rig.now;
-    rig.channel.session().unwrap().written(0, now);
+    rig.channel.written(0, now);
     rig.pass(Duration::from_secs(10));
     assert!(matches!(rig.failure(), PushError::Stalled { .. }));
     // The next one does not even answer.

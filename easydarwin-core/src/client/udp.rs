@@ -3,6 +3,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use socket2::SockRef;
 use tokio::net::UdpSocket;
 
 use super::ClientError;
@@ -23,6 +24,8 @@ pub struct UdpPair {
     peer: IpAddr,
     /// The peer's ports, once known.
     peer_ports: Option<(u16, u16)>,
+    /// The socket of RTP knows its peer.
+    connected: bool,
 }
 
 impl UdpPair {
@@ -57,6 +60,7 @@ impl UdpPair {
             ports: (port & !1, port | 1),
             peer,
             peer_ports: None,
+            connected: false,
         })
     }
 
@@ -68,6 +72,20 @@ impl UdpPair {
         self.peer_ports = ports;
     }
 
+    /// For who only sends RTP: from now on the system tells when the peer's port is closed, as
+    /// [`io::ErrorKind::ConnectionRefused`] of [`try_send`](Self::try_send). RTCP stays open for
+    /// reports from whatever port.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn connect(&mut self) -> io::Result<()> {
+        if let Some((port, _)) = self.peer_ports {
+            SockRef::from(&self.rtp).connect(&SocketAddr::new(self.peer, port).into())?;
+            self.connected = true;
+        }
+        Ok(())
+    }
+
     /// Sends one RTP packet; waits while the socket's buffer is full.
     pub(crate) async fn send_rtp(&self, packet: &[u8]) -> io::Result<()> {
         match self.peer_ports {
@@ -77,7 +95,7 @@ impl UdpPair {
     }
 
     /// Sends a datagram if the socket takes it now; false if it does not. A port where nobody
-    /// listens is a lost packet.
+    /// listens is a lost packet, but for RTP after [`connect`](Self::connect).
     ///
     /// # Errors
     /// What the system said.
@@ -85,13 +103,14 @@ impl UdpPair {
         let Some((rtp_port, rtcp_port)) = self.peer_ports else {
             return Ok(true);
         };
-        let (socket, port) = if rtcp {
-            (&self.rtcp, rtcp_port)
-        } else {
-            (&self.rtp, rtp_port)
+        let sent = match (rtcp, self.connected) {
+            (true, _) => self.rtcp.try_send_to(packet, (self.peer, rtcp_port).into()),
+            (false, false) => self.rtp.try_send_to(packet, (self.peer, rtp_port).into()),
+            (false, true) => self.rtp.try_send(packet),
         };
-        match socket.try_send_to(packet, SocketAddr::new(self.peer, port)) {
+        match sent {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            result if self.connected && !rtcp => result.map(|_| true),
             result => gone_is_lost(result).map(|()| true),
         }
     }

@@ -11,7 +11,7 @@ use super::pictures::{AUDIO_INTERVAL, Encoder, VIDEO_INTERVAL};
 use crate::control::{ControlConfig, ControlEngine, ControlEvent};
 use crate::engine::{CameraEngine, EngineEvent};
 use crate::frames::{FrameSender, QueueConfig, StreamCounts, queue};
-use crate::push::{Channel, ChannelEvent};
+use crate::push::{Channel, ChannelEvent, PushTransport};
 
 /// What the kernel takes of a connection.
 const SOCKET_BUFFER: usize = 64 << 10;
@@ -54,7 +54,7 @@ impl CameraNode {
         let now = net.now();
         let tracks = vec![Track::h264(96, Default::default()), Track::g711(G711Law::A)];
         let (senders, feed) = queue(tracks, frames).unwrap();
-        let channel = Channel::new(Some(feed), false, 7);
+        let channel = Channel::new(Some(feed), PushTransport::Tcp, 7);
         let control = ControlEngine::new(config, now);
         Self {
             host,
@@ -148,17 +148,15 @@ impl CameraNode {
             }
         }
         self.blocked = false;
-        if let (Some(end), Some(channel)) = (self.media, self.engine.channel(1))
-            && let Some(session) = channel.session()
-        {
-            while !session.output().is_empty() {
+        if let (Some(end), Some(channel)) = (self.media, self.engine.channel(1)) {
+            while !channel.output().is_empty() {
                 let room = SOCKET_BUFFER.saturating_sub(net.under_way(end));
-                let count = session.output().len().min(room);
+                let count = channel.output().len().min(room);
                 if count > 0 {
-                    net.send(end, session.output()[..count].to_vec());
+                    net.send(end, channel.output()[..count].to_vec());
                     some = true;
                 }
-                session.written(count, now);
+                channel.written(count, now);
                 if count == 0 {
                     self.blocked = true;
                     break;
