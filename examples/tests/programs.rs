@@ -8,7 +8,9 @@ use std::time::Duration;
 use easydarwin_core::client::{ClientOptions, Player};
 use easydarwin_core::media::{AccessUnit, MediaKind};
 use easydarwin_core::rtsp::Status;
+use easydarwin_test_support::api::{eventually, wait_live};
 use easydarwin_test_support::media::Clip;
+use easydarwin_test_support::parts::Parts;
 use easydarwin_test_support::peers::{FFMPEG_PACKET, Transport, ffmpeg_publish};
 use easydarwin_test_support::process::{Process, Workdir, free_port};
 
@@ -141,4 +143,27 @@ async fn tap_counts_what_flows() {
     );
     ffmpeg.kill();
     program.end();
+}
+
+#[tokio::test]
+async fn a_camera_without_tokio_is_watched_and_leaves() {
+    let mut parts = Parts::new(Workdir::new("program-own-loop"), 600);
+    let running = [parts.start_cms(), parts.start_server()];
+    let mut camera = parts.start_example("own_loop");
+    let url = tokio::task::spawn_blocking(move || {
+        eventually("the stream starts", PLAY_WITHIN, || parts.start_stream());
+        let url = parts.url("RTSP").expect("a URL");
+        wait_live(&url, PLAY_WITHIN);
+        url
+    });
+    let url = url.await.expect("no panic");
+    // Two seconds of pictures and sound, in order.
+    let (_, units) = play(&url, |units| of(units, 0).count() >= 50).await;
+    assert!(of(&units, 0).next().is_some_and(|unit| unit.key));
+    assert!(of(&units, 1).count() >= 20);
+    assert!(of(&units, 0).is_sorted_by_key(|unit| unit.pts));
+    assert!(units.iter().all(|unit| !unit.lossy));
+    let status = camera.terminate(END_WITHIN).expect("it ends");
+    assert!(status.success(), "{status}");
+    drop(running);
 }

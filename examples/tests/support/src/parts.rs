@@ -118,6 +118,14 @@ impl Parts {
         Process::spawn_ours(&self.workdir, &name, "easydarwin-camera", args)
     }
 
+    /// An example that is a camera, ready, which means registered.
+    pub fn start_example(&mut self, program: &str) -> Process {
+        let cms = self.device_proxy.address().to_string();
+        let args = ["--cms", &cms, "--serial", SERIAL, "--key", KEY];
+        let name = self.name(program);
+        Process::spawn_ready(&self.workdir, &name, program, args)
+    }
+
     /// Asks the CMS: ErrorNum and Body of `/api/v1/<request>`.
     ///
     /// # Errors
