@@ -1,6 +1,6 @@
 use std::time::{Duration, Instant};
 
-use crate::random::SplitMix;
+use fastrand::Rng;
 
 /// First upper bound of a wait.
 const FIRST: Duration = Duration::from_secs(1);
@@ -22,7 +22,7 @@ const FLOOR: Duration = Duration::from_millis(100);
 /// Waits between tries: doubled upper bounds, of which a random part is waited ('full jitter').
 #[derive(Debug, Clone)]
 pub(crate) struct Backoff {
-    random: SplitMix,
+    random: Rng,
     attempts: u32,
     failing_since: Option<Instant>,
 }
@@ -31,7 +31,7 @@ impl Backoff {
     /// Any seed will do as long as cameras have different ones.
     pub(crate) fn new(seed: u64) -> Self {
         Self {
-            random: SplitMix::new(seed),
+            random: Rng::with_seed(seed),
             attempts: 0,
             failing_since: None,
         }
@@ -63,7 +63,7 @@ impl Backoff {
     /// A random part of this time, so that many cameras do not do the same in the same moment.
     pub(crate) fn spread(&mut self, time: Duration) -> Duration {
         let time = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        Duration::from_millis(self.random.draw() % time.max(1))
+        Duration::from_millis(self.random.u64(..time.max(1)))
     }
 
     /// Tries since the last success.

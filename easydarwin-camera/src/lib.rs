@@ -43,7 +43,6 @@ pub mod source;
 mod backoff;
 mod camera;
 mod civil;
-mod random;
 mod url;
 
 #[cfg(feature = "fuzzing")]

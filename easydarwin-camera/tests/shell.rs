@@ -462,7 +462,7 @@ async fn closed_udp_ports_give_way_to_tcp() {
     let next = soon("the next try", async {
         let (mut stream, _) = listener.accept().await.unwrap();
         let mut buffer = [0; 4096];
-        stream.read(&mut buffer).await.unwrap();
+        assert!(stream.read(&mut buffer).await.unwrap() > 0);
         stream
             .write_all(b"RTSP/1.0 200 OK\r\nCSeq: 1\r\n\r\n")
             .await

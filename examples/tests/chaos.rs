@@ -50,7 +50,7 @@ fn killed_at_random_moments_nothing_acknowledged_is_lost_and_everybody_plays_aga
         now.map_or(1, |since| since.as_secs())
     });
     eprintln!("{seconds} s; to repeat it: CHAOS_SEED={seed}");
-    let mut random = Random(seed);
+    let mut random = fastrand::Rng::with_seed(seed);
 
     let mut parts = Parts::new(Workdir::new("chaos"));
     let mut cms = parts.cms();
@@ -68,9 +68,9 @@ fn killed_at_random_moments_nothing_acknowledged_is_lost_and_everybody_plays_aga
     let mut killed = [0u32; 4];
     let end = Instant::now() + Duration::from_secs(seconds);
     while Instant::now() < end {
-        thread::sleep(random.up_to(LONGEST_PEACE));
-        let absence = random.up_to(LONGEST_ABSENCE);
-        let victim = (random.draw() % 4) as usize;
+        thread::sleep(part_of(LONGEST_PEACE, &mut random));
+        let absence = part_of(LONGEST_ABSENCE, &mut random);
+        let victim = random.usize(..4);
         killed[victim] += 1;
         match victim {
             0 => {
@@ -162,21 +162,9 @@ fn number(variable: &str) -> Option<u64> {
     )
 }
 
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn draw(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn up_to(&mut self, longest: Duration) -> Duration {
-        Duration::from_millis(self.draw() % millis(longest))
-    }
+/// A part of this time.
+fn part_of(longest: Duration, random: &mut fastrand::Rng) -> Duration {
+    Duration::from_millis(random.u64(..millis(longest)))
 }
 
 /// The processes, at fixed addresses.

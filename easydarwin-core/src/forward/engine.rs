@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 
 use super::info::ForwardCounters;
 use super::{ForwardConfig, ForwardInfo, ForwardMode, ForwardSpec};
-use crate::pull::{Backoff, Failure, FailureKind, Jitter, LinkState};
+use crate::pull::{Backoff, Failure, FailureKind, LinkState};
 
 /// Supervises one forward, without sockets and clocks. After every input drain
 /// [`poll_output`](Self::poll_output).
@@ -11,7 +11,7 @@ use crate::pull::{Backoff, Failure, FailureKind, Jitter, LinkState};
 pub struct ForwardEngine {
     spec: ForwardSpec,
     config: ForwardConfig,
-    jitter: Jitter,
+    random: fastrand::Rng,
     outputs: VecDeque<ForwardOutput>,
     counters: ForwardCounters,
     phase: Phase,
@@ -64,7 +64,7 @@ impl ForwardEngine {
         Self {
             spec,
             config,
-            jitter: Jitter::new(seed),
+            random: fastrand::Rng::with_seed(seed),
             outputs: VecDeque::new(),
             counters: ForwardCounters::default(),
             phase: Phase::Idle,
@@ -134,9 +134,9 @@ impl ForwardEngine {
         *self.counters.failures.entry(kind).or_default() += 1;
         self.counters.last_error = Some(failure.to_string());
         let wait = if kind.is_denied() {
-            self.denied.next(self.config.denied, &mut self.jitter)
+            self.denied.next(self.config.denied, &mut self.random)
         } else {
-            self.backoff.next(self.config.backoff, &mut self.jitter)
+            self.backoff.next(self.config.backoff, &mut self.random)
         };
         self.phase = Phase::Waiting {
             kind,

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use fastrand::Rng;
+
 /// Waits between tries that fail: the bound doubles from `first` to `cap`, and something between
 /// half of it and the whole is waited, so that sources which fell together do not come together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,11 +20,12 @@ pub(crate) struct Backoff {
 
 impl Backoff {
     /// How long to wait after this failure.
-    pub(crate) fn next(&mut self, config: RetryConfig, jitter: &mut Jitter) -> Duration {
+    pub(crate) fn next(&mut self, config: RetryConfig, random: &mut Rng) -> Duration {
         let bound = config.bound(self.failures);
         self.failures = self.failures.saturating_add(1);
         let half = bound / 2;
-        half + jitter.below(bound - half)
+        let rest = u64::try_from((bound - half).as_millis()).unwrap_or(u64::MAX);
+        half + Duration::from_millis(random.u64(..=rest))
     }
 
     /// After a success that lasted.
@@ -39,29 +42,6 @@ impl RetryConfig {
     }
 }
 
-/// SplitMix64: spread is all that is needed here, not secrecy; a seed makes it repeatable.
-#[derive(Debug, Clone)]
-pub(crate) struct Jitter(u64);
-
-impl Jitter {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    pub(crate) fn draw(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, bound: Duration) -> Duration {
-        let millis = u64::try_from(bound.as_millis()).unwrap_or(u64::MAX);
-        Duration::from_millis(self.draw() % millis.saturating_add(1))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,14 +54,14 @@ mod tests {
         };
         let mut sum = Duration::ZERO;
         for seed in 0..200 {
-            let (mut backoff, mut jitter) = (Backoff::default(), Jitter::new(seed));
+            let (mut backoff, mut random) = (Backoff::default(), Rng::with_seed(seed));
             for bound in [1, 2, 4, 8, 16, 30, 30].map(Duration::from_secs) {
-                let wait = backoff.next(config, &mut jitter);
+                let wait = backoff.next(config, &mut random);
                 assert!(wait >= bound / 2 && wait <= bound, "{wait:?} of {bound:?}");
                 sum += wait;
             }
             backoff.reset();
-            assert!(backoff.next(config, &mut jitter) <= config.first);
+            assert!(backoff.next(config, &mut random) <= config.first);
         }
         let mean = sum / 200;
         let expected = Duration::from_secs(91) * 3 / 4;

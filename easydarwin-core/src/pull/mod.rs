@@ -20,8 +20,8 @@ mod store;
 mod tests;
 mod track;
 
+pub(crate) use backoff::Backoff;
 pub use backoff::RetryConfig;
-pub(crate) use backoff::{Backoff, Jitter};
 pub use config::PullConfig;
 pub use engine::{SourceEngine, SourceOutput, SourceStep};
 pub use failure::{Failure, FailureKind};

@@ -148,7 +148,7 @@ impl Channel {
             },
             request_timeout: REQUEST_TIMEOUT,
             stall_timeout: STALL_TIMEOUT,
-            random: self.random.draw(),
+            random: self.random.u64(..),
         };
         self.state = State::Session {
             session: Box::new(Session::new(config, now)),

@@ -13,13 +13,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use easydarwin_core::media::Track;
 use easydarwin_core::rtsp::Redirects;
+use fastrand::Rng;
 
 use super::session::{Datagram, Hungry, Session};
 use super::{PushError, PushTransport};
 use crate::backoff::Backoff;
 use crate::feedback::{Advice, KeyRequests, RateConfig, RateController, Uplink};
 use crate::frames::FrameFeed;
-use crate::random::SplitMix;
 
 /// Waited before every further try, besides the back-off: when a media server closes an idle
 /// stream, the CMS's stop must not meet a camera that is back already.
@@ -93,7 +93,7 @@ pub struct Channel {
     wanted: Option<Wanted>,
     state: State,
     backoff: Backoff,
-    random: SplitMix,
+    random: Rng,
     keys: Vec<KeyRequests>,
     rate: Option<RateController>,
     uplink_due: Option<Instant>,
@@ -113,7 +113,7 @@ impl Channel {
             wanted: None,
             state: State::Idle,
             backoff: Backoff::new(seed),
-            random: SplitMix::new(seed.rotate_left(32)),
+            random: Rng::with_seed(seed.rotate_left(32)),
             keys: Vec::new(),
             rate: None,
             uplink_due: None,

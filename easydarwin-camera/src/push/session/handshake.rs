@@ -121,11 +121,10 @@ impl Session {
         } else {
             return Err(unusable("UDP where TCP was asked for"));
         }
-        let [.., a, b] = self.random.draw().to_be_bytes();
         let seed = TrackSeed {
-            ssrc: low(self.random.draw()),
-            first_sequence: u16::from_be_bytes([a, b]),
-            base: low(self.random.draw()),
+            ssrc: self.random.u32(..),
+            first_sequence: self.random.u16(..),
+            base: self.random.u32(..),
         };
         self.tracks.push(TrackSender::new(track, seed, channels));
         Ok(())
@@ -150,9 +149,4 @@ pub(super) fn control(track: usize) -> String {
 /// The interleaved channel of a track's RTP; the next one is RTCP's.
 fn channel_of(track: usize) -> u8 {
     u8::try_from(track.saturating_mul(2)).unwrap_or(u8::MAX - 1)
-}
-
-fn low(random: u64) -> u32 {
-    let [.., a, b, c, d] = random.to_be_bytes();
-    u32::from_be_bytes([a, b, c, d])
 }

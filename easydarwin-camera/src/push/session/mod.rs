@@ -8,12 +8,13 @@ use bytes::{Buf as _, BytesMut};
 use easydarwin_core::media::{SessionDescription, sdp};
 use easydarwin_core::rtsp::{ClientSession, ClientStep, ClientUrl, Limits, Login, Method};
 
+use fastrand::Rng;
+
 use self::handshake::control;
 use super::PushError;
 use super::output::{Lane, Output};
 use super::track::TrackSender;
 use crate::frames::{DropCause, FrameFeed};
-use crate::random::SplitMix;
 
 /// Datagrams that nobody reports on for so long do not arrive.
 const UNHEARD: Duration = Duration::from_secs(10);
@@ -89,7 +90,7 @@ pub(crate) struct Session {
     remote: Vec<(Option<String>, (u16, u16))>,
     /// Datagrams were agreed on.
     datagrams: bool,
-    random: SplitMix,
+    random: Rng,
     input: BytesMut,
     output: Output,
     /// Video and audio apart, so that sound need not wait for a large picture.
@@ -106,17 +107,17 @@ pub(crate) struct Session {
 impl Session {
     /// A session on a connection that is there.
     pub(crate) fn new(config: SessionConfig, now: Instant) -> Self {
-        let mut random = SplitMix::new(config.random);
+        let mut random = Rng::with_seed(config.random);
         let mut rtsp = ClientSession::new(
             &config.url,
             config.login.clone(),
-            format!("{:016x}", random.draw()),
+            format!("{:016x}", random.u64(..)),
             crate::USER_AGENT,
             Limits::default(),
         );
         rtsp.allow_basic(config.secure);
         let write = sdp::WriteOptions {
-            session_id: random.draw() >> 1,
+            session_id: random.u64(..) >> 1,
             session_control: Some("*".to_owned()),
             live_range: false,
             ..sdp::WriteOptions::default()

@@ -201,11 +201,11 @@ impl SourceEngine {
         self.failed(&failure);
         let kind = failure.kind();
         let until = if kind.is_denied() {
-            let until = now + self.denied.next(self.config.denied, &mut self.jitter);
+            let until = now + self.denied.next(self.config.denied, &mut self.random);
             self.denied_until = Some(until);
             until
         } else {
-            now + self.backoff.next(self.config.backoff, &mut self.jitter)
+            now + self.backoff.next(self.config.backoff, &mut self.random)
         };
         self.outputs
             .push_back(SourceOutput::Failed(failure, until.duration_since(now)));

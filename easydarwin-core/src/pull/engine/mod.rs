@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::backoff::{Backoff, Jitter};
+use super::backoff::Backoff;
 use super::conversation::{Conversation, Happened, Opening, StaleSession};
 use super::info::SourceCounters;
 use super::{
@@ -28,7 +28,7 @@ pub struct SourceEngine {
     spec: SourceSpec,
     config: PullConfig,
     memory: SourceMemory,
-    jitter: Jitter,
+    random: fastrand::Rng,
     outputs: VecDeque<SourceOutput>,
     counters: SourceCounters,
     /// Somebody views the source, or waits for it.
@@ -105,7 +105,7 @@ impl SourceEngine {
             spec,
             config,
             memory,
-            jitter: Jitter::new(seed),
+            random: fastrand::Rng::with_seed(seed),
             outputs: VecDeque::new(),
             counters: SourceCounters::default(),
             wanted: false,
@@ -322,7 +322,7 @@ impl SourceEngine {
             plain_basic: self.spec.plain_basic,
             keep_alive: self.memory.keep_alive,
             stale,
-            random: self.jitter.draw(),
+            random: self.random.u64(..),
         };
         let conversation = Conversation::new(opening, &self.config);
         self.outputs.push_back(SourceOutput::Connect {

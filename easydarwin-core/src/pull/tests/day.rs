@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use super::rig::spec;
 use super::world::World;
-use crate::pull::backoff::Jitter;
 use crate::pull::*;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -56,7 +55,7 @@ fn failures(world: &World, kind: FailureKind) -> u64 {
 fn reboots_with_and_without_goodbye() {
     let mut world = world(1);
     world.run_until(LinkState::Playing, 2 * SECOND);
-    let mut random = Jitter::new(99);
+    let mut random = fastrand::Rng::with_seed(99);
     for number in 1..=24_u32 {
         world.run(number * HOUR - 10 * MINUTE);
         assert_eq!(world.engine.state(), LinkState::Playing);
@@ -64,7 +63,7 @@ fn reboots_with_and_without_goodbye() {
         world.camera.up = false;
         world.camera.refuses = goodbye;
         world.cut(goodbye);
-        let away = 20 * SECOND + SECOND * u32::try_from(random.draw() % 60).unwrap();
+        let away = 20 * SECOND + SECOND * random.u32(..60);
         let down = world.time();
         if goodbye {
             // Known at once.
