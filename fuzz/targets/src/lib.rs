@@ -7,6 +7,7 @@ use std::alloc::System;
 
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
+mod camera;
 mod input;
 mod media;
 mod messages;
@@ -15,6 +16,7 @@ mod rtsp;
 mod session;
 mod wire;
 
+pub use camera::camera;
 pub use media::{camera_files, parameter_sets, sdp};
 pub use messages::{access, protocol};
 pub use rtp::{depacketize, packetize, rtp};
@@ -26,8 +28,9 @@ pub use wire::wire;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets by the names of their programs and corpora.
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 14] = [
     ("access", access),
+    ("camera", camera),
     ("camera_files", camera_files),
     ("depacketize", depacketize),
     ("packetize", packetize),
