@@ -16,6 +16,7 @@ mod data;
 mod feed;
 mod ring;
 mod sender;
+mod stream;
 mod sync;
 mod wake;
 
@@ -34,6 +35,7 @@ use std::time::{Duration, Instant};
 use easydarwin_core::media::{MediaKind, Track};
 
 use self::sender::Stream;
+use self::stream::StreamFeed;
 
 /// Bounds of the frames that wait. The memory is taken when the queue is made.
 #[derive(Debug, Clone)]
@@ -123,12 +125,7 @@ pub fn queue(
         let (producer, consumer) = ring::ring(bytes, frames).ok_or(QueueError::Memory(bytes))?;
         let stream = Arc::new(Stream::new(track));
         let selected = number < tracks.len();
-        feeds.push(feed::StreamFeed::new(
-            consumer,
-            Arc::clone(&stream),
-            at,
-            selected,
-        ));
+        feeds.push(StreamFeed::new(consumer, Arc::clone(&stream), at, selected));
         senders.push(FrameSender::new(
             producer,
             stream,
