@@ -172,6 +172,16 @@
 #define EDC_TRANSPORT_UDP 1
 
 /*
+ From a function of edc_tls: the socket has nothing to read; call again when it has.
+ */
+#define EDC_TLS_WANT_READ -65537
+
+/*
+ From a function of edc_tls: the socket takes no more; call again when it does.
+ */
+#define EDC_TLS_WANT_WRITE -65538
+
+/*
  Decoding can begin at this frame. Need not be set for H.264 and H.265, whose slices tell.
  */
 #define EDC_FRAME_KEY 1
@@ -350,6 +360,51 @@
  What a camera is to run with; made by edc_config_new().
  */
 typedef struct edc_config edc_config;
+
+/*
+ A TLS library of yours for `tls://` and `rtsps://` addresses: see edc_config_set_tls(). The camera connects the
+ socket and closes it; the functions speak TLS on it. `user` is the pointer that was given with the table, `session`
+ what `open` returned. They run on the camera's network thread, one at a time for each camera, with at least 100 KiB of
+ stack left, and must not wait for the network, throw or longjmp.
+
+ A negative result that is not EDC_TLS_WANT_... ends the connection; the library's own codes (mbedTLS) can be returned as
+ they are.
+ */
+typedef struct edc_tls {
+  /*
+   sizeof(edc_tls).
+   */
+  uint32_t size;
+  /*
+   Makes a session on the connected, non-blocking socket `fd` with the server `host` (a name or an IP
+   address, good until this returns), and sends nothing. NULL when that fails. It must neither close `fd` nor
+   make it block.
+   */
+  void *(*open)(void *user, int32_t fd, const char *host);
+  /*
+   Goes on with the handshake. 0: it is done, and the certificate is believed and names the host.
+   */
+  int32_t (*handshake)(void *user, void *session);
+  /*
+   Reads up to `length` bytes into `data` and returns how many; 0: the server has ended the stream, with
+   or without a goodbye. EDC_TLS_WANT_READ only when nothing that was received is left inside.
+   */
+  int32_t (*read)(void *user, void *session, uint8_t *data, uint32_t length);
+  /*
+   Takes up to `length` bytes (at most 16384) and returns how many. After EDC_TLS_WANT_... it is called with the same
+   arguments until it returns something else.
+   */
+  int32_t (*write)(void *user, void *session, const uint8_t *data, uint32_t length);
+  /*
+   Frees a session; it may say goodbye as far as the socket takes that at once.
+   */
+  void (*close)(void *user, void *session);
+  /*
+   Writes what `code` means into `text`, which has room for `size` bytes and ends with a 0; it reaches the log and the
+   events. `session` is NULL and `code` 0 when `open` failed. May be NULL.
+   */
+  void (*describe)(void *user, void *session, int32_t code, char *text, uint32_t size);
+} edc_tls;
 
 /*
  A camera; 0 is none.
@@ -609,20 +664,22 @@ int32_t edc_config_set_key(struct edc_config *config,
 int32_t edc_config_set_token(struct edc_config *config, const char *token);
 
 /*
- A CMS as host:port; several are tried in turn.
+ A CMS as host:port, or tls://host:port with a TLS library (edc_config_set_tls()); several are tried in turn.
 
  # Safety
  `config` came from edc_config_new(); the text ends with a 0.
  */
-int32_t edc_config_add_cms(struct edc_config *config, const char *address);
+int32_t edc_config_add_cms(struct edc_config *config,
+                           const char *address);
 
 /*
- Pushes the first channel to this rtsp:// URL all the time, also without a CMS.
+ Pushes the first channel to this rtsp:// (or, with a TLS library, rtsps://) URL all the time, also without a CMS.
 
  # Safety
  `config` came from edc_config_new(); the text ends with a 0.
  */
-int32_t edc_config_set_push_to(struct edc_config *config, const char *url);
+int32_t edc_config_set_push_to(struct edc_config *config,
+                               const char *url);
 
 /*
  Adds an elementary stream to a channel (from 1): EDC_CODEC_... Returns its number, from 0. All streams of a
@@ -750,6 +807,19 @@ int32_t edc_config_set_thread(struct edc_config *config,
                               const char *name,
                               int32_t nice,
                               uint32_t stack_bytes);
+
+/*
+ Speaks TLS with a library of yours: what `tls` names is called for addresses with tls:// and rtsps://, with `user`. The
+ table is copied; `user` and what it points to must live as long as the camera. NULL for none.
+
+ Whom it believes is up to it: a CMS that it lets through may send the camera to another one.
+
+ # Safety
+ `config` came from edc_config_new(); `tls` is NULL or points to a table.
+ */
+int32_t edc_config_set_tls(struct edc_config *config,
+                           const struct edc_tls *tls,
+                           void *user);
 
 /*
  Calls this function with each event, on a thread of its own; edc_next_event() is not used then. NULL for none.

@@ -74,6 +74,11 @@ pub const EDC_TRANSPORT_TCP: i32 = 0;
 /// Media over UDP; over TCP where the media server refuses it.
 pub const EDC_TRANSPORT_UDP: i32 = 1;
 
+/// From a function of edc_tls: the socket has nothing to read; call again when it has.
+pub const EDC_TLS_WANT_READ: i32 = -0x10001;
+/// From a function of edc_tls: the socket takes no more; call again when it does.
+pub const EDC_TLS_WANT_WRITE: i32 = -0x10002;
+
 /// Decoding can begin at this frame. Need not be set for H.264 and H.265, whose slices tell.
 pub const EDC_FRAME_KEY: u32 = 1;
 
@@ -265,6 +270,62 @@ pub struct edc_stats {
     pub events_lost: u64,
     /// Frames dropped because the other one of main and sub stream was sent.
     pub dropped_not_selected: u64,
+}
+
+/// A TLS library of yours for `tls://` and `rtsps://` addresses: see edc_config_set_tls(). The camera connects the
+/// socket and closes it; the functions speak TLS on it. `user` is the pointer that was given with the table, `session`
+/// what `open` returned. They run on the camera's network thread, one at a time for each camera, with at least 100 KiB of
+/// stack left, and must not wait for the network, throw or longjmp.
+///
+/// A negative result that is not EDC_TLS_WANT_... ends the connection; the library's own codes (mbedTLS) can be returned as
+/// they are.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+#[allow(non_camel_case_types)]
+pub struct edc_tls {
+    /// sizeof(edc_tls).
+    pub size: u32,
+    /// Makes a session on the connected, non-blocking socket `fd` with the server `host` (a name or an IP
+    /// address, good until this returns), and sends nothing. NULL when that fails. It must neither close `fd` nor
+    /// make it block.
+    pub open: Option<
+        unsafe extern "C" fn(user: *mut c_void, fd: i32, host: *const c_char) -> *mut c_void,
+    >,
+    /// Goes on with the handshake. 0: it is done, and the certificate is believed and names the host.
+    pub handshake: Option<unsafe extern "C" fn(user: *mut c_void, session: *mut c_void) -> i32>,
+    /// Reads up to `length` bytes into `data` and returns how many; 0: the server has ended the stream, with
+    /// or without a goodbye. EDC_TLS_WANT_READ only when nothing that was received is left inside.
+    pub read: Option<
+        unsafe extern "C" fn(
+            user: *mut c_void,
+            session: *mut c_void,
+            data: *mut u8,
+            length: u32,
+        ) -> i32,
+    >,
+    /// Takes up to `length` bytes (at most 16384) and returns how many. After EDC_TLS_WANT_... it is called with the same
+    /// arguments until it returns something else.
+    pub write: Option<
+        unsafe extern "C" fn(
+            user: *mut c_void,
+            session: *mut c_void,
+            data: *const u8,
+            length: u32,
+        ) -> i32,
+    >,
+    /// Frees a session; it may say goodbye as far as the socket takes that at once.
+    pub close: Option<unsafe extern "C" fn(user: *mut c_void, session: *mut c_void)>,
+    /// Writes what `code` means into `text`, which has room for `size` bytes and ends with a 0; it reaches the log and the
+    /// events. `session` is NULL and `code` 0 when `open` failed. May be NULL.
+    pub describe: Option<
+        unsafe extern "C" fn(
+            user: *mut c_void,
+            session: *mut c_void,
+            code: i32,
+            text: *mut c_char,
+            size: u32,
+        ),
+    >,
 }
 
 /// What a camera is to run with; made by edc_config_new().

@@ -7,6 +7,7 @@ use easydarwin_camera::control::CommandKind;
 use easydarwin_camera::feedback::{BitrateRange, RateConfig};
 use easydarwin_camera::frames::QueueConfig;
 use easydarwin_camera::{Camera, CameraBuilder, PushTransport};
+use easydarwin_core::client::ForeignTls;
 use easydarwin_core::media::{
     G711Law, G726Packing, G726Params, G726Rate, H264Params, H265Params, MediaKind, Track,
     aac::AudioSpecificConfig, h264, h265, nal::split_annex_b,
@@ -59,6 +60,7 @@ pub(crate) struct Settings {
     pub(crate) queue: QueueConfig,
     pub(crate) rate: Option<RateConfig>,
     pub(crate) thread: ThreadSettings,
+    pub(crate) tls: Option<ForeignTls>,
     pub(crate) on_event: Option<Callback<EventFunction>>,
     pub(crate) on_log: Option<Callback<LogFunction>>,
 }
@@ -83,6 +85,7 @@ impl Settings {
                 nice: None,
                 stack: STACK,
             },
+            tls: None,
             on_event: None,
             on_log: None,
         }
@@ -334,6 +337,9 @@ impl Settings {
         }
         if let Some(commands) = &self.commands {
             builder = builder.supports(commands.iter().copied());
+        }
+        if let Some(tls) = &self.tls {
+            builder = builder.tls_stack(tls.clone());
         }
         if !self.push_to.is_empty() {
             builder = builder.push_to(&self.push_to);

@@ -8,7 +8,7 @@
 //! - `raw`: the pointers in, the structs out.
 //! - `table`: handles; finds a stream without a lock.
 //! - `config`: what a camera is to run with, checked as it is set.
-//! - `callback`: functions of the vendor.
+//! - `callback`: functions of the vendor; `tls`: those that speak TLS.
 //! - `network`: the thread that belongs to a camera, and what it tells.
 //! - `system`: signals, priorities, processes.
 //!
@@ -26,6 +26,7 @@ mod network;
 mod raw;
 mod system;
 mod table;
+mod tls;
 
 pub use abi::*;
 pub use entry::*;

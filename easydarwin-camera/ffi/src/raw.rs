@@ -4,13 +4,13 @@
 use std::ffi::{CStr, c_char};
 use std::mem::{MaybeUninit, size_of};
 
-use crate::abi::{EDC_MAX_PARTS, edc_event, edc_frame, edc_part, edc_stats};
+use crate::abi::{EDC_MAX_PARTS, edc_event, edc_frame, edc_part, edc_stats, edc_tls};
 use crate::failure::Failure;
 
 /// Structs whose first field is their size as `u32`, and for which all bytes zero are a good value.
 ///
 /// # Safety
-/// `repr(C)`, begins with a `u32`, holds only integers and raw pointers.
+/// `repr(C)`, begins with a `u32`, holds only integers, raw pointers and functions that may be absent.
 pub(crate) unsafe trait Sized32: Copy {}
 
 // SAFETY: all three are `repr(C)`, begin with `size: u32` and hold integers and raw pointers only.
@@ -19,6 +19,9 @@ unsafe impl Sized32 for edc_frame {}
 unsafe impl Sized32 for edc_event {}
 // SAFETY: as above.
 unsafe impl Sized32 for edc_stats {}
+
+// SAFETY: `repr(C)`, begins with `size: u32`, and holds functions in `Option` only.
+unsafe impl Sized32 for edc_tls {}
 
 /// Reads a struct of which the caller may know less, or more, fields than this library: what he does
 /// not know is zero.

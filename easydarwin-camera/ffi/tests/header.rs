@@ -7,7 +7,7 @@ use std::mem::{offset_of, size_of};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use edc::{edc_event, edc_frame, edc_part, edc_stats};
+use edc::{edc_event, edc_frame, edc_part, edc_stats, edc_tls};
 
 /// In the order in which they appear in the header.
 const SOURCES: [&str; 6] = [
@@ -75,6 +75,7 @@ fn c_lays_the_structs_out_as_rust_does() {
     layout!(table, edc_stats: size faults pushed sent dropped_not_wanted dropped_not_connected
         dropped_queue dropped_waits dropped_late dropped_push_ended dropped_size dropped_format
         dropped_closed events_lost dropped_not_selected);
+    layout!(table, edc_tls: size open handshake read write close describe);
 
     let mut program = String::from(
         "#include \"easydarwin_camera.h\"\n#include <stddef.h>\n#include <stdio.h>\nint main(void) {\n",

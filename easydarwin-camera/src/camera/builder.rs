@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use easydarwin_core::client::ForeignTls;
 use easydarwin_core::protocol::check_serial;
 
 use super::teller::Teller;
@@ -33,8 +34,10 @@ pub enum BuildError {
     /// A channel's number is out of range.
     #[error("channels are numbered from 1 to 64")]
     Channel,
-    /// A CMS behind TLS was named, but TLS was left out of this program.
-    #[error("tls:// needs the feature `tls`, without which this program was built")]
+    /// A CMS behind TLS was named, but TLS was left out of this program, and it brings none.
+    #[error(
+        "tls:// needs TLS, which was left out of this build: build it in, or bring a TLS stack"
+    )]
     NoTls,
     /// A CMS was named, but no secret to log in with.
     #[error("give the key() or the token() that the CMS knows for this serial")]
@@ -61,6 +64,7 @@ pub(super) struct Settings {
     pub(super) rate: Option<RateConfig>,
     #[cfg(feature = "tls")]
     pub(super) tls: Option<easydarwin_core::tls::TlsTrust>,
+    pub(super) tls_stack: Option<ForeignTls>,
     pub(super) events: Option<mpsc::Sender<CameraEvent>>,
     pub(super) commands: Option<mpsc::Sender<CameraCommand>>,
     pub(super) teller: Teller,
@@ -97,6 +101,7 @@ pub struct CameraBuilder {
     rate: Option<RateConfig>,
     #[cfg(feature = "tls")]
     tls: Option<easydarwin_core::tls::TlsTrust>,
+    tls_stack: Option<ForeignTls>,
     events: Option<mpsc::Sender<CameraEvent>>,
     commands: Option<mpsc::Sender<CameraCommand>>,
     supports: Option<CommandKinds>,
@@ -133,8 +138,8 @@ impl CameraBuilder {
         self
     }
 
-    /// A CMS as `host:port`, or `tls://host:port` with the feature `tls`; several are tried in turn, after
-    /// an outage first the one that last took the camera.
+    /// A CMS as `host:port`, or `tls://host:port` with the feature `tls` or a TLS stack of your own; several
+    /// are tried in turn, after an outage first the one that last took the camera.
     pub fn cms(mut self, address: impl Into<String>) -> Self {
         self.cms.push(address.into());
         self
@@ -181,6 +186,13 @@ impl CameraBuilder {
     #[cfg(feature = "tls")]
     pub fn tls(mut self, trust: easydarwin_core::tls::TlsTrust) -> Self {
         self.tls = Some(trust);
+        self
+    }
+
+    /// TLS of the embedder for `tls://` and `rtsps://`, in place of ours. Whom it believes is its own
+    /// business, and what it believes is believed here: a CMS behind it may send the camera elsewhere.
+    pub fn tls_stack(mut self, stack: ForeignTls) -> Self {
+        self.tls_stack = Some(stack);
         self
     }
 
@@ -249,7 +261,8 @@ impl CameraBuilder {
             return Err(BuildError::Channel);
         }
         let addresses: Vec<_> = self.cms.iter().map(|text| address(text)).collect();
-        if !cfg!(feature = "tls") && addresses.iter().any(CmsAddress::is_tls) {
+        let tls = cfg!(feature = "tls") || self.tls_stack.is_some();
+        if !tls && addresses.iter().any(CmsAddress::is_tls) {
             return Err(BuildError::NoTls);
         }
         let engine = if self.cms.is_empty() {
@@ -294,6 +307,7 @@ impl CameraBuilder {
                 rate: self.rate,
                 #[cfg(feature = "tls")]
                 tls: self.tls,
+                tls_stack: self.tls_stack,
                 events: self.events,
                 commands: self.commands,
                 teller: Teller::default(),

@@ -101,6 +101,7 @@ impl Shell {
         {
             options.tls = settings.tls;
         }
+        options.tls_stack = settings.tls_stack;
         options.user_agent = crate::USER_AGENT.to_owned();
         for (number, feed) in settings.feeds {
             let (feed, pump) = match feed {

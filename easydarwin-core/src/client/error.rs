@@ -45,7 +45,7 @@ pub enum ClientError {
         source: io::Error,
     },
     /// An `rtsps://` URL without TLS.
-    #[error("rtsps:// needs the feature `tls`, without which this program was built")]
+    #[error("TLS is needed: build with the feature `tls`, or bring a TLS stack")]
     NoTls,
     /// The server opens no HTTP tunnel.
     #[error("the server opens no HTTP tunnel: it answered with status {status} (0: no HTTP)")]

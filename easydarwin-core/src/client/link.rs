@@ -59,7 +59,7 @@ impl Link {
     }
 
     /// Reads what there is into memory of the caller's; `None`: nothing now, 0: the peer closed.
-    /// With TLS `room` must hold more than 17 KiB, a record.
+    /// With TLS of ours `room` must hold more than 17 KiB, a record.
     ///
     /// # Errors
     /// What the system said.

@@ -2,7 +2,7 @@
 //! an IP camera.
 //!
 //! Whoever drives a [`ClientSession`](crate::rtsp::ClientSession) himself finds the ways that its bytes
-//! travel in [`Link`] and [`UdpPair`].
+//! travel in [`Link`] and [`UdpPair`]. Whoever has a TLS library already gives it as [`ForeignTls`].
 //!
 //! Neither spawns a task: work happens while one of their futures is awaited, and all of those
 //! may be dropped at any point without losing a byte. Between access units await
@@ -36,6 +36,8 @@ mod played;
 mod player;
 mod publisher;
 mod random;
+mod stack;
+mod stack_stream;
 #[cfg(test)]
 mod tests;
 #[cfg(feature = "tunnel")]
@@ -54,4 +56,5 @@ pub use link::Link;
 pub use options::{ClientOptions, ClientTransport};
 pub use player::{PlayedPacket, Player};
 pub use publisher::Publisher;
+pub use stack::{ForeignTls, TlsPause, TlsSession, TlsStack};
 pub use udp::UdpPair;

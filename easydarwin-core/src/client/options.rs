@@ -29,6 +29,8 @@ pub struct ClientOptions {
     /// Whom `rtsps://` believes. Default: [`TlsTrust::public`](crate::tls::TlsTrust::public).
     #[cfg(feature = "tls")]
     pub tls: Option<crate::tls::TlsTrust>,
+    /// TLS of the embedder, which is used instead of ours. Default: none.
+    pub tls_stack: Option<super::ForeignTls>,
     /// Limits for what the server sends.
     pub limits: Limits,
     /// Playing: a description that would have to be repaired is an error
@@ -66,6 +68,7 @@ impl Default for ClientOptions {
             user_agent: concat!("EasyDarwin/", env!("CARGO_PKG_VERSION")).to_owned(),
             #[cfg(feature = "tls")]
             tls: None,
+            tls_stack: None,
             limits: Limits::default(),
             strict: false,
         }

@@ -45,6 +45,8 @@ impl Wire {
     #[cfg(feature = "server")]
     pub(super) fn channel(&self) -> Option<Channel> {
         match self {
+            // A writer of its own would not be woken by what the session waits for.
+            Self::Direct(Channel::Stack(_)) => None,
             Self::Direct(channel) => Some(channel.clone()),
             #[cfg(feature = "tunnel")]
             Self::Tunnel(_) => None,
@@ -63,11 +65,10 @@ impl Wire {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
                 result => result.map(Some),
             },
-            #[cfg(feature = "tls")]
-            Channel::Tls(tls) => {
+            channel => {
                 let held = input.len();
                 input.resize(held.saturating_add(READ), 0);
-                let read = tls.try_read(input.get_mut(held..).unwrap_or_default());
+                let read = channel.try_read(input.get_mut(held..).unwrap_or_default());
                 let count = read.as_ref().ok().copied().flatten().unwrap_or(0);
                 input.truncate(held.saturating_add(count));
                 read
@@ -130,19 +131,21 @@ pub(super) async fn secure(
     if !url.is_secure() {
         return Ok(Channel::Tcp(Arc::new(socket)));
     }
+    let failed = |source| ClientError::Tls {
+        host: url.host().to_owned(),
+        source,
+    };
+    if let Some(stack) = &options.tls_stack {
+        return stack.begin(socket, url.host()).await.map_err(failed);
+    }
     #[cfg(not(feature = "tls"))]
     {
-        let _ = options;
         drop(socket);
         Err(ClientError::NoTls)
     }
     #[cfg(feature = "tls")]
     {
         use crate::tls::{TlsStream, TlsTrust};
-        let failed = |source| ClientError::Tls {
-            host: url.host().to_owned(),
-            source,
-        };
         let name = rustls::pki_types::ServerName::try_from(url.host().to_owned())
             .map_err(|error| failed(io::Error::new(io::ErrorKind::InvalidInput, error)))?;
         let trust = match &options.tls {

@@ -1,3 +1,4 @@
+use std::fmt;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -14,6 +15,19 @@ pub(crate) enum Channel {
     Tcp(Arc<TcpStream>),
     #[cfg(feature = "tls")]
     Tls(Arc<TlsStream>),
+    /// The TLS of a client's embedder.
+    Stack(Arc<dyn Stream>),
+}
+
+/// A channel that is not made here; its functions do what those of [`Channel`] do.
+pub(crate) trait Stream: fmt::Debug + Send + Sync {
+    fn socket(&self) -> &TcpStream;
+    fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
+    fn flush(&self) -> io::Result<bool>;
+    fn has_left(&self) -> bool;
+    fn try_read(&self, room: &mut [u8]) -> io::Result<Option<usize>>;
+    fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+    fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 }
 
 impl Channel {
@@ -22,6 +36,7 @@ impl Channel {
             Self::Tcp(socket) => socket,
             #[cfg(feature = "tls")]
             Self::Tls(tls) => tls.socket(),
+            Self::Stack(stream) => stream.socket(),
         }
     }
 
@@ -32,6 +47,7 @@ impl Channel {
             (Self::Tcp(socket), many) => socket.try_write_vectored(many),
             #[cfg(feature = "tls")]
             (Self::Tls(tls), many) => tls.try_write(many),
+            (Self::Stack(stream), many) => stream.try_write(many),
         }
     }
 
@@ -41,6 +57,7 @@ impl Channel {
             Self::Tcp(_) => Ok(true),
             #[cfg(feature = "tls")]
             Self::Tls(tls) => tls.flush(),
+            Self::Stack(stream) => stream.flush(),
         }
     }
 
@@ -50,6 +67,7 @@ impl Channel {
             Self::Tcp(_) => false,
             #[cfg(feature = "tls")]
             Self::Tls(tls) => tls.has_left(),
+            Self::Stack(stream) => stream.has_left(),
         }
     }
 
@@ -63,15 +81,22 @@ impl Channel {
             },
             #[cfg(feature = "tls")]
             Self::Tls(tls) => tls.try_read(room),
+            Self::Stack(stream) => stream.try_read(room),
         }
     }
 
     pub(crate) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.socket().poll_read_ready(cx)
+        match self {
+            Self::Stack(stream) => stream.poll_read_ready(cx),
+            channel => channel.socket().poll_read_ready(cx),
+        }
     }
 
     pub(crate) fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.socket().poll_write_ready(cx)
+        match self {
+            Self::Stack(stream) => stream.poll_write_ready(cx),
+            channel => channel.socket().poll_write_ready(cx),
+        }
     }
 }
 
@@ -83,12 +108,24 @@ impl Channel {
             Self::Tcp(socket) => socket.readable().await,
             #[cfg(feature = "tls")]
             Self::Tls(tls) => tls.readable().await,
+            Self::Stack(stream) => {
+                let left = !stream.flush()?;
+                std::future::poll_fn(|cx| {
+                    let ready = stream.poll_read_ready(cx);
+                    let write = left && stream.poll_write_ready(cx).is_ready();
+                    if write { Poll::Ready(Ok(())) } else { ready }
+                })
+                .await
+            }
         }
     }
 
     /// Until a write may be taken.
     pub(crate) async fn writable(&self) -> io::Result<()> {
-        self.socket().writable().await
+        match self {
+            Self::Stack(stream) => std::future::poll_fn(|cx| stream.poll_write_ready(cx)).await,
+            channel => channel.socket().writable().await,
+        }
     }
 
     /// Writes all of `bytes`.
@@ -124,6 +161,8 @@ impl Channel {
             }
             #[cfg(feature = "tls")]
             Self::Tls(tls) => tls.close().await,
+            // It ends with its session.
+            Self::Stack(stream) => stream.flush().map(|_| ()),
         }
     }
 }

@@ -16,4 +16,4 @@ pub(crate) mod sniff;
 #[cfg(feature = "server")]
 pub(crate) mod websocket;
 
-pub(crate) use channel::Channel;
+pub(crate) use channel::{Channel, Stream};

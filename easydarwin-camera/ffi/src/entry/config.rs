@@ -1,9 +1,12 @@
 use std::ffi::{c_char, c_void};
 
+use easydarwin_core::client::ForeignTls;
+
 use crate::abi::*;
-use crate::callback::Callback;
+use crate::callback::{Callback, TlsFunctions};
 use crate::config::Settings;
 use crate::failure::Failure;
+use crate::tls::VendorTls;
 use crate::{guard, raw};
 
 /// A configuration with the defaults; NULL without memory. Free it with edc_config_free().
@@ -131,7 +134,7 @@ pub unsafe extern "C" fn edc_config_set_token(
     }
 }
 
-/// A CMS as host:port; several are tried in turn.
+/// A CMS as host:port, or tls://host:port with a TLS library (edc_config_set_tls()); several are tried in turn.
 ///
 /// # Safety
 /// `config` came from edc_config_new(); the text ends with a 0.
@@ -148,7 +151,7 @@ pub unsafe extern "C" fn edc_config_add_cms(
     }
 }
 
-/// Pushes the first channel to this rtsp:// URL all the time, also without a CMS.
+/// Pushes the first channel to this rtsp:// (or, with a TLS library, rtsps://) URL all the time, also without a CMS.
 ///
 /// # Safety
 /// `config` came from edc_config_new(); the text ends with a 0.
@@ -378,6 +381,35 @@ pub unsafe extern "C" fn edc_config_set_thread(
         change(config, |settings| {
             let nice = (-20..=19).contains(&nice).then_some(nice);
             settings.set_thread(raw::text(name, "name")?, nice, stack_bytes)
+        })
+    }
+}
+
+/// Speaks TLS with a library of yours: what `tls` names is called for addresses with tls:// and rtsps://, with `user`. The
+/// table is copied; `user` and what it points to must live as long as the camera. NULL for none.
+///
+/// Whom it believes is up to it: a CMS that it lets through may send the camera to another one.
+///
+/// # Safety
+/// `config` came from edc_config_new(); `tls` is NULL or points to a table.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn edc_config_set_tls(
+    config: *mut edc_config,
+    tls: *const edc_tls,
+    user: *mut c_void,
+) -> i32 {
+    // SAFETY: by this function's contract.
+    unsafe {
+        change(config, |settings| {
+            settings.tls = None;
+            if !tls.is_null() {
+                let functions = TlsFunctions::of(&raw::read(tls)?);
+                let functions = functions.ok_or_else(|| {
+                    Failure::invalid("open, handshake, read, write and close are needed")
+                })?;
+                settings.tls = Some(ForeignTls::new(VendorTls(Callback::new(functions, user))));
+            }
+            Ok(())
         })
     }
 }

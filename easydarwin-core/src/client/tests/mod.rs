@@ -6,6 +6,8 @@ mod flow;
 mod logins;
 mod pause;
 mod server;
+#[cfg(all(feature = "tls", feature = "server", feature = "tunnel"))]
+mod stack;
 
 use std::time::{Duration, Instant, SystemTime};
 
