@@ -36,7 +36,7 @@ static int more(reader *file)
     memmove(file->data, file->data + file->at, file->size -= file->at);
     file->at = 0;
     if (file->room - file->size < PIECE) {
-        uint8_t *larger = realloc(file->data, file->room += 8 * PIECE);
+        uint8_t *larger = realloc(file->data, file->room += 16 * PIECE);
         if (!larger)
             return -1;
         file->data = larger;
