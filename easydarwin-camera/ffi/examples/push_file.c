@@ -4,7 +4,8 @@
  *     push_file rtsp://HOST:PORT/PATH FILE.h264 FPS [FILE.aac]
  *     push_file cms:HOST:PORT SERIAL KEY FILE.h264 FPS [FILE.aac]     when a CMS asks for it
  *
- * Build: cc push_file.c -ledc (see docs/firmware.md).
+ * Build: cc push_file.c -ledc (see docs/firmware.md). With -DWITH_MBEDTLS, tls_mbedtls.c and mbedTLS it speaks TLS, too:
+ * rtsps:// and cms:tls://HOST:PORT are believed by the authorities in the file that EDC_CA names.
  */
 #define _POSIX_C_SOURCE 200809L
 #include <easydarwin_camera.h>
@@ -14,6 +15,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#ifdef WITH_MBEDTLS
+#include "tls_mbedtls.h"
+#endif
 
 /* Read at a time; pictures that are larger make the window larger. */
 #define PIECE 16384
@@ -215,6 +219,13 @@ int main(int argc, char **argv)
         edc_config_set_stream_audio(config, audio_number, rate, channels);
         audio_us = 1024 * (int64_t)1000000 / rate;
     }
+#ifdef WITH_MBEDTLS
+    mbedtls_library *library = mbedtls_library_new(getenv("EDC_CA"));
+    if (!library || mbedtls_library_use(library, config) != EDC_OK) {
+        fprintf(stderr, "EDC_CA names no file of authorities\n");
+        return 2;
+    }
+#endif
     code = edc_start(config, &camera);
     edc_config_free(config);
     if (code != EDC_OK)
@@ -266,6 +277,9 @@ int main(int argc, char **argv)
         printf("frames=%" PRIu64 " queued=%" PRIu64 " sent=%" PRIu64 "\n", frames, queued, stats.sent);
     }
     code = edc_destroy(camera);
+#ifdef WITH_MBEDTLS
+    mbedtls_library_free(library);
+#endif
     close_file(&video);
     close_file(&audio);
     return code == EDC_OK ? 0 : failed("edc_destroy", code);

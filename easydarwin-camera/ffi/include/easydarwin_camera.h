@@ -673,6 +673,16 @@ int32_t edc_config_add_cms(struct edc_config *config,
                            const char *address);
 
 /*
+ Not 0: also a CMS without TLS that does not prove that it knows the key is taken, as those of old. Without this call a
+ camera with a key refuses it (EDC_EVENT_LOGIN_REFUSED): anybody who takes the CMS's place could let it in.
+
+ # Safety
+ `config` came from edc_config_new().
+ */
+int32_t edc_config_set_unproven_cms(struct edc_config *config,
+                                    int32_t taken);
+
+/*
  Pushes the first channel to this rtsp:// (or, with a TLS library, rtsps://) URL all the time, also without a CMS.
 
  # Safety

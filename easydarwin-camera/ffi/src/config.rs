@@ -54,6 +54,7 @@ pub(crate) struct Settings {
     pub(crate) key: String,
     pub(crate) token: String,
     pub(crate) cms: Vec<String>,
+    pub(crate) unproven_cms: bool,
     pub(crate) push_to: String,
     pub(crate) udp: bool,
     pub(crate) streams: Vec<StreamSettings>,
@@ -75,6 +76,7 @@ impl Settings {
             key: String::new(),
             token: String::new(),
             cms: Vec::new(),
+            unproven_cms: false,
             push_to: String::new(),
             udp: false,
             streams: Vec::new(),
@@ -316,6 +318,8 @@ impl Settings {
             .serial(&self.serial)
             .name(&self.name)
             .tag(&self.tag)
+            .unproven_cms(self.unproven_cms)
+            .tls_stack(self.tls.clone())
             .transport(if self.udp {
                 PushTransport::Udp
             } else {
@@ -337,9 +341,6 @@ impl Settings {
         }
         if let Some(commands) = &self.commands {
             builder = builder.supports(commands.iter().copied());
-        }
-        if let Some(tls) = &self.tls {
-            builder = builder.tls_stack(tls.clone());
         }
         if !self.push_to.is_empty() {
             builder = builder.push_to(&self.push_to);

@@ -11,6 +11,7 @@ mod cms;
 mod peer;
 mod program;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use easydarwin_test_support::gst_server::{GstServer, Guard};
@@ -109,6 +110,114 @@ fn a_file_pushed_to_servers_of_others_arrives_byte_for_byte() {
         // ffmpeg leaves when it has recorded enough; the camera takes that as it comes.
         to_ffmpeg.expect_success(LIMIT);
     });
+}
+
+/// Our media server, also behind TLS, where it shows a certificate for `localhost`.
+struct Secure {
+    _server: Process,
+    plain: String,
+    address: SocketAddr,
+    url: String,
+    certificate: String,
+    /// What a program is given that shows the same certificate.
+    shown: [String; 4],
+}
+
+impl Secure {
+    fn start(workdir: &Workdir) -> Self {
+        let (certificate, key) = easydarwin_test_support::tls::self_signed(workdir);
+        let certificate = certificate.to_str().unwrap().to_owned();
+        let key = key.to_str().unwrap();
+        let shown = ["--tls-cert", &certificate, "--tls-key", key].map(str::to_owned);
+        let [rtsp, rtsps] = [(); 2].map(|()| format!("127.0.0.1:{}", free_port()));
+        let listen = ["--rtsp", &rtsp, "--rtsps", &rtsps, "--http", "127.0.0.1:0"];
+        let args = listen.into_iter().chain(shown.iter().map(String::as_str));
+        let args = args.chain(["--anonymous"]);
+        let address: SocketAddr = rtsps.parse().unwrap();
+        Self {
+            _server: Process::spawn_ready(workdir, "easydarwin", "easydarwin", args),
+            plain: format!("rtsp://{rtsp}/live/film"),
+            address,
+            url: format!("rtsps://localhost:{}/live/film", address.port()),
+            certificate,
+            shown,
+        }
+    }
+}
+
+#[test]
+fn a_tls_library_is_a_table_of_functions() {
+    let workdir = Workdir::new("ffi-tls-table");
+    let server = Secure::start(&workdir);
+    let url = format!("rtsps://{}/live/film", server.address);
+    let mut program = Program::with_mbedtls("tests/c/tls.c").run(&workdir, ["table", &url]);
+    program.expect_silent_success(LIMIT);
+}
+
+#[test]
+fn through_mbedtls_it_registers_and_pushes_and_takes_no_memory() {
+    let workdir = Workdir::new("ffi-tls-live");
+    let server = Secure::start(&workdir);
+    let cms = free_port();
+    let key = "7f6d3bd3c1b98ae0b5fce1d0";
+    let device = format!("{}={key}", cms::SERIAL);
+    let listen = format!("127.0.0.1:{cms}");
+    let data = workdir.sub("cms");
+    let args = ["--listen", &listen, "--device", &device, "--data"];
+    let args = args.into_iter().chain([data.path().to_str().unwrap()]);
+    let args = args.chain(server.shown.iter().map(String::as_str));
+    let _cms = Process::spawn_ready(&workdir, "easydarwin-cms", "easydarwin-cms", args);
+
+    let program = Program::with_mbedtls("tests/c/tls.c");
+    let cms = format!("tls://localhost:{cms}");
+    let args = |mode, ca| [mode, ca, &*cms, cms::SERIAL, key, &*server.url].map(str::to_owned);
+    let mut live = program.run(&workdir.sub("live"), args("live", &server.certificate));
+    live.expect_silent_success(LIMIT);
+
+    let others = workdir.sub("others");
+    let (other, _) = easydarwin_test_support::tls::self_signed(&others);
+    let mut refused = program.run(&others, args("refused", other.to_str().unwrap()));
+    refused.expect_silent_success(LIMIT);
+}
+
+#[test]
+fn through_mbedtls_a_reset_does_not_end_the_process() {
+    let workdir = Workdir::new("ffi-tls-reset");
+    let server = Secure::start(&workdir);
+    let program = Program::with_mbedtls("tests/c/tls.c");
+    for (mode, after) in [("shaken", 100), ("cut", 50_000)] {
+        let way = peer::Cut::start(server.address, after);
+        let url = format!("rtsps://localhost:{}/live/film", way.port);
+        let mut program = program.run(&workdir.sub(mode), [mode, &server.certificate, &url]);
+        program.expect_silent_success(LIMIT);
+    }
+}
+
+#[test]
+fn a_file_pushed_through_mbedtls_is_played_byte_for_byte() {
+    let workdir = Workdir::new("ffi-push-mbedtls");
+    let clip = Clip::Aac;
+    let files = Files::make(&workdir, clip, 12);
+    let server = Secure::start(&workdir);
+    let program = Program::with_mbedtls("examples/push_file.c");
+    let program = program.with("EDC_CA", &server.certificate);
+    let mut program = program.run(&workdir, files.args(&server.url));
+    easydarwin_test_support::api::wait_live(&server.plain, LIMIT);
+    let received = ffmpeg_read(&workdir, clip, &server.plain, Transport::Tcp);
+    let result = received.and_then(|received| received.check(clip, true));
+    assert_eq!(result, Ok(()));
+    program.expect_success(LIMIT);
+    program.expect_all_sent(files.pictures);
+}
+
+#[test]
+fn a_cms_that_proves_nothing_is_refused() {
+    let workdir = Workdir::new("ffi-unproven");
+    let cms = cms::Listening::start();
+    let address = cms.address.to_string();
+    cms.open();
+    let mut program = Program::c("tests/c/unproven.c").run(&workdir, [&address]);
+    program.expect_silent_success(LIMIT);
 }
 
 #[test]

@@ -94,6 +94,7 @@ pub struct CameraBuilder {
     secret: Option<Secret>,
     cms: Vec<String>,
     keep_alive: Option<Duration>,
+    unproven_cms: bool,
     push_to: Option<String>,
     transport: PushTransport,
     feeds: Vec<(u32, Feed)>,
@@ -152,6 +153,13 @@ impl CameraBuilder {
         self
     }
 
+    /// Whether a camera with a key also takes a CMS without TLS that does not prove that it knows the key: those
+    /// of old, and ours where everybody is let in. Default no.
+    pub fn unproven_cms(mut self, taken: bool) -> Self {
+        self.unproven_cms = taken;
+        self
+    }
+
     /// The source of channel 1.
     pub fn source(self, source: impl MediaSource + 'static) -> Self {
         self.channel(1, source)
@@ -191,8 +199,8 @@ impl CameraBuilder {
 
     /// TLS of the embedder for `tls://` and `rtsps://`, in place of ours. Whom it believes is its own
     /// business, and what it believes is believed here: a CMS behind it may send the camera elsewhere.
-    pub fn tls_stack(mut self, stack: ForeignTls) -> Self {
-        self.tls_stack = Some(stack);
+    pub fn tls_stack(mut self, stack: impl Into<Option<ForeignTls>>) -> Self {
+        self.tls_stack = stack.into();
         self
     }
 
@@ -279,6 +287,7 @@ impl CameraBuilder {
             }
             config.tag = self.tag;
             config.addresses = addresses;
+            config.unproven_cms = self.unproven_cms;
             config.keep_alive = self.keep_alive.unwrap_or(config.keep_alive);
             config.channels = self.feeds.iter().map(|(number, _)| *number).collect();
             config.supports = match (&self.commands, self.supports) {

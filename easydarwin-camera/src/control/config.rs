@@ -40,6 +40,9 @@ pub struct ControlConfig {
     /// What the embedder does for clients; everything else is answered with 501 at once. Default:
     /// nothing.
     pub supports: CommandKinds,
+    /// Whether a device with a key also takes a CMS over plain TCP that lets it in without a proof that it
+    /// knows that key. Default no, for anybody who takes the CMS's place can say 200 and see the pictures.
+    pub unproven_cms: bool,
     /// Makes this camera wait other times than its neighbours; any number.
     pub seed: u64,
 }
@@ -63,6 +66,7 @@ impl ControlConfig {
             snapshot_interval: Duration::from_secs(180),
             command_timeout: Duration::from_secs(10),
             supports: CommandKinds::default(),
+            unproven_cms: false,
             seed: 0,
         }
     }

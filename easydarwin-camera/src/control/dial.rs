@@ -284,7 +284,7 @@ impl Failure {
     /// What is to be made of this reason for giving a connection up.
     pub(super) fn of(reason: &DisconnectReason) -> Self {
         match reason {
-            DisconnectReason::ServerProof => Self::Refused,
+            DisconnectReason::ServerProof | DisconnectReason::Unproven => Self::Refused,
             DisconnectReason::Refused(error) if is_final(*error) => Self::Refused,
             _ => Self::Broken,
         }

@@ -146,6 +146,13 @@ pub enum DisconnectReason {
     /// The CMS could not prove that it knows this device's key: it may be somebody else.
     #[error("the CMS did not prove that it knows this device's key")]
     ServerProof,
+    /// The CMS asked for no proof of the key and gave none: it does not know this device, or is somebody
+    /// else.
+    #[error(
+        "the CMS let this device in without proof that it knows its key, as anybody in its place could; \
+         register the key there, or use TLS, a token, or the setting for CMS without proof"
+    )]
+    Unproven,
     /// The login took too long.
     #[error("the CMS did not answer the login in time")]
     LoginTimeout,

@@ -209,12 +209,15 @@ impl ControlEngine {
                 Answer::Prove(exchange, Box::new(register))
             }
             _ if !ack.error.is_success() => refused(DisconnectReason::Refused(ack.error)),
-            // Who was challenged, or sent here, is not to be let in by somebody else.
+            // Who was challenged is not to be let in by somebody else.
             (Exchange::Proof { .. }, _) if !proven => refused(DisconnectReason::ServerProof),
-            (Exchange::Hello { .. }, _) if self.dial.is_elsewhere() && !self.is_secure() => {
-                refused(DisconnectReason::ServerProof)
+            // Nor is who was not, unless that is allowed; never where it was sent.
+            (Exchange::Hello { .. }, _)
+                if !self.is_secure() && (self.dial.is_elsewhere() || !self.config.unproven_cms) =>
+            {
+                refused(DisconnectReason::Unproven)
             }
-            // A CMS that lets everybody in asks for no proof and has none to give.
+            // A token proves nothing of the CMS, and one that lets everybody in has no proof to give.
             _ => Answer::Accepted { proven },
         }
     }

@@ -191,16 +191,44 @@ fn a_refused_login_is_tried_again_later() {
     assert_eq!(bench.events(), [again]);
 }
 
-#[test]
-fn an_open_cms_gives_no_proof() {
-    let mut bench = Bench::new();
+/// A CMS that says 200 to the first register of a device with a key.
+fn lets_in_without_proof(change: impl FnOnce(&mut ControlConfig)) -> Bench {
+    let mut bench = Bench::with(change);
     bench.connect();
     bench.receive(&RegisterAck::new(SERIAL, ErrorNum::OK).to_envelope("1"));
-    let registered = ControlEvent::Registered {
-        proven: false,
-        generation: None,
+    bench
+}
+
+#[test]
+fn a_cms_without_proof_is_refused_by_a_device_with_a_key() {
+    let mut bench = lets_in_without_proof(|_| {});
+    assert!(!bench.engine.is_registered());
+    let until = bench.engine.poll_timeout().unwrap();
+    let reason = DisconnectReason::Unproven;
+    let told = ControlEvent::LoginRefused {
+        address: CmsAddress::plain("cms:1"),
+        reason: reason.clone(),
+        retry_in: until - bench.now,
     };
-    assert_eq!(bench.events(), [registered]);
+    assert_eq!(bench.events(), [ControlEvent::Disconnect(reason), told]);
+    assert!(until >= bench.now + 30 * SECOND, "he stays a stranger");
+}
+
+#[test]
+fn a_cms_without_proof_is_taken_through_tls_or_when_that_is_allowed() {
+    for secure in [true, false] {
+        let mut bench = lets_in_without_proof(|config| {
+            config.unproven_cms = !secure;
+            if secure {
+                config.addresses = vec![CmsAddress::tls("cms:1")];
+            }
+        });
+        let registered = ControlEvent::Registered {
+            proven: false,
+            generation: None,
+        };
+        assert_eq!(bench.events(), [registered]);
+    }
 }
 
 #[test]

@@ -83,6 +83,8 @@ impl Device {
         self.engine = ControlEngine::new(self.config.clone(), now);
         self.link = Link::Down;
         self.held.clear();
+        // Nor does it know where it was sent.
+        self.ledger.borrow_mut().named.clear();
         self.figures.redirects_in_a_row = 0;
         // Which is a success as far as the waits are concerned.
         self.figures.lasting += 1;
@@ -119,8 +121,10 @@ impl Device {
                 "{event:?}"
             );
             if let ControlEvent::Disconnect(reason) = &event {
-                let last = matches!(reason, DisconnectReason::ServerProof)
-                    || matches!(reason, DisconnectReason::Refused(e) if [401, 403].contains(&e.code()));
+                let last = matches!(
+                    reason,
+                    DisconnectReason::ServerProof | DisconnectReason::Unproven
+                ) || matches!(reason, DisconnectReason::Refused(e) if [401, 403].contains(&e.code()));
                 expect_refused = last;
             }
             self.act(event, net);
@@ -248,6 +252,12 @@ impl Device {
         }
         let ledger = self.ledger.borrow();
         assert!(!proven || ledger.proven.contains(&end), "proven by nobody");
+        let key = matches!(self.config.credential, Credential::Key(_));
+        let shown = proven || ledger.secure.contains(&end);
+        assert!(
+            shown || !key || self.config.unproven_cms,
+            "taken in by {address}"
+        );
         if proven || ledger.secure.contains(&end) {
             let wall = self.engine.wall_clock(now).expect("the CMS's time");
             let truth = std::time::UNIX_EPOCH + Duration::from_millis(clock_ms(net.elapsed()));

@@ -70,6 +70,7 @@ impl World {
             let nowhere = address("no-such-host.invalid:10000".into());
             config.addresses.insert(at, nowhere);
         }
+        config.unproven_cms = random.per_mille(300);
         config.seed = random.next_u64();
         let device = Device::new(HOST, config, ledger, net.now());
         let mut world = Self {

@@ -23,7 +23,8 @@
 //!
 //! It guards the secret, not the messages after it: against somebody who can change bytes on
 //! the way only TLS helps. A CMS that lets unknown devices in (policy `open`) has no key to
-//! check: it answers 200 at once, without `ServerProof`.
+//! check: it answers 200 at once, without `ServerProof`, which a device with a key takes only through TLS or
+//! when it was told to.
 //!
 //! Media nodes join with the same algebra, the join key being the key and `node:` and the
 //! node's id the serial.

@@ -151,6 +151,22 @@ pub unsafe extern "C" fn edc_config_add_cms(
     }
 }
 
+/// Not 0: also a CMS without TLS that does not prove that it knows the key is taken, as those of old. Without this call a
+/// camera with a key refuses it (EDC_EVENT_LOGIN_REFUSED): anybody who takes the CMS's place could let it in.
+///
+/// # Safety
+/// `config` came from edc_config_new().
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn edc_config_set_unproven_cms(config: *mut edc_config, taken: i32) -> i32 {
+    // SAFETY: by this function's contract.
+    unsafe {
+        change(config, |settings| {
+            settings.unproven_cms = taken != 0;
+            Ok(())
+        })
+    }
+}
+
 /// Pushes the first channel to this rtsp:// (or, with a TLS library, rtsps://) URL all the time, also without a CMS.
 ///
 /// # Safety

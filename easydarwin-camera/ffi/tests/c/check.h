@@ -17,7 +17,7 @@
     } while (0)
 
 /* A configuration that pushes one H.264 stream. */
-static edc_config *configure(const char *url)
+__attribute__((unused)) static edc_config *configure(const char *url)
 {
     edc_config *config = edc_config_new();
     CHECK(config);

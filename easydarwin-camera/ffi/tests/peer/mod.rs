@@ -1,4 +1,5 @@
-//! A media server that resets the connection in the middle of a frame.
+//! A media server that resets the connection in the middle of a frame, and a way to any server that
+//! does.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -24,6 +25,40 @@ impl Resetting {
         });
         Self { address }
     }
+}
+
+/// A way to a server that is cut.
+#[derive(Debug)]
+pub(crate) struct Cut {
+    pub(crate) port: u16,
+}
+
+impl Cut {
+    /// Passes so many bytes on to `server`, and everything back, then resets the connection. Its
+    /// threads end with the test.
+    pub(crate) fn start(server: SocketAddr, after: u64) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                thread::spawn(move || cut(&stream, server, after));
+            }
+        });
+        Self { port }
+    }
+}
+
+/// What comes after the bytes that pass is left unread, which makes close() a reset.
+fn cut(stream: &TcpStream, server: SocketAddr, after: u64) -> Option<()> {
+    let behind = TcpStream::connect(server).ok()?;
+    thread::scope(|scope| {
+        scope.spawn(|| std::io::copy(&mut &behind, &mut &*stream));
+        let passed = std::io::copy(&mut stream.take(after), &mut &behind);
+        // There is more on its way before the reset is.
+        let more = stream.peek(&mut [0]);
+        let ended = behind.shutdown(std::net::Shutdown::Both);
+        passed.and(more).and(ended).ok().map(drop)
+    })
 }
 
 /// Says yes to everything up to RECORD. What follows is left unread, which makes close() a reset.

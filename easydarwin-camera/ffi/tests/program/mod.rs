@@ -25,18 +25,31 @@ pub(crate) fn library() -> PathBuf {
 #[derive(Debug)]
 pub(crate) struct Program {
     path: PathBuf,
+    variables: Vec<(String, String)>,
 }
 
 impl Program {
     pub(crate) fn c(source: &str) -> Self {
-        Self::compile("gcc", &["-std=gnu11"], source)
+        Self::compile("gcc", &["-std=gnu11"], source, &[])
+    }
+
+    /// A program in C that brings mbedTLS.
+    pub(crate) fn with_mbedtls(source: &str) -> Self {
+        let wraps = "-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=posix_memalign";
+        let wraps = source.ends_with("tls.c").then_some(wraps);
+        let adapter = root().join("examples/tls_mbedtls.c");
+        let mut more = vec![adapter.to_str().expect("a path in UTF-8")];
+        more.extend(["-lmbedtls", "-lmbedx509", "-lmbedcrypto"]);
+        more.extend(wraps);
+        Self::compile("gcc", &["-std=gnu11", "-DWITH_MBEDTLS"], source, &more)
     }
 
     pub(crate) fn cpp(source: &str) -> Self {
-        Self::compile("g++", &["-std=c++11", "-static-libstdc++"], source)
+        Self::compile("g++", &["-std=c++11", "-static-libstdc++"], source, &[])
     }
 
-    fn compile(compiler: &str, options: &[&str], source: &str) -> Self {
+    /// `more`: sources and libraries beside ours.
+    fn compile(compiler: &str, options: &[&str], source: &str, more: &[&str]) -> Self {
         require(&[compiler]);
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR"));
         let name = source.replace(['/', '.'], "-");
@@ -55,6 +68,7 @@ impl Program {
             ])
             .arg(root().join("include"))
             .arg(root().join(source))
+            .args(more)
             .arg(library())
             .args(["-pthread", "-ldl", "-lm", "-o"])
             .arg(&path)
@@ -65,7 +79,16 @@ impl Program {
             "{compiler} {source}: {}",
             String::from_utf8_lossy(&output.stderr)
         );
-        Self { path }
+        Self {
+            path,
+            variables: Vec::new(),
+        }
+    }
+
+    /// Sets a variable of its environment.
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
     }
 
     /// Runs it under valgrind, which looks for errors and definite leaks.
@@ -86,6 +109,7 @@ impl Program {
             .args(["--child-silent-after-fork=yes", "--error-exitcode=99"])
             .arg(format!("--log-file={}", report.display()))
             .arg(&self.path)
+            .envs(self.variables.iter().cloned())
             .args(args);
         Running {
             process: Process::spawn(workdir, "program", command),

@@ -66,6 +66,11 @@ pub(crate) struct Settings {
           hide_env_values = true, conflicts_with_all = ["secret", "secret_file"])]
     legacy_token: Option<Secret>,
 
+    /// Take a CMS without TLS that does not prove that it knows the key: old ones, --policy open
+    #[arg(long, value_name = "BOOL", env = "EASYDARWIN_CAMERA_UNPROVEN_CMS", num_args = 0..=1,
+          require_equals = true, default_missing_value = "true")]
+    unproven_cms: Option<bool>,
+
     /// `pattern` (test picture and beep), a file (MP4, .h264, .h265), or the rtsp:// URL of an IP
     /// camera; repeated for channels 2, 3 and so on [default: pattern]
     #[arg(
@@ -196,6 +201,7 @@ impl Settings {
             secret: self.secret.or(unless_login(file.secret)),
             secret_file: self.secret_file.or(file.secret_file.filter(|_| !login)),
             legacy_token: self.legacy_token.or(unless_login(file.legacy_token)),
+            unproven_cms: self.unproven_cms.or(file.unproven_cms),
             source: self.source.or(file.source),
             fps: self.fps.or(file.fps),
             name: self.name.or(file.name),
@@ -233,6 +239,7 @@ impl Settings {
                 None | Some(Transport::Tcp) => PushTransport::Tcp,
                 Some(Transport::Udp) => PushTransport::Udp,
             })
+            .unproven_cms(self.unproven_cms.unwrap_or(false))
             .events(events);
         builder = cms
             .into_iter()

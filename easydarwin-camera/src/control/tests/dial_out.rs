@@ -261,14 +261,18 @@ fn nobody_is_followed_who_has_not_shown_who_he_is() {
         ack
     };
     for error in [ErrorNum::OK, ErrorNum::MOVED, ErrorNum::UNAVAILABLE] {
-        let mut bench = Bench::new();
-        bench.connect();
-        bench.receive(&redirect(error).to_envelope("1"));
-        if error == ErrorNum::OK {
+        for taken in [false, true] {
+            let mut bench = Bench::with(|config| config.unproven_cms = taken);
+            bench.connect();
             bench.receive(&redirect(error).to_envelope("1"));
-            assert!(bench.engine.is_registered());
-        } else {
-            assert_eq!(bench.dials().0, "cms:1");
+            if taken && error == ErrorNum::OK {
+                // Nor with a keep-alive.
+                bench.receive(&redirect(error).to_envelope("1"));
+                assert!(bench.engine.is_registered());
+            } else {
+                assert!(!bench.engine.is_registered());
+                assert_eq!(bench.dials().0, "cms:1");
+            }
         }
         let mut bench = Bench::new();
         bench.prove();
@@ -302,7 +306,10 @@ fn a_token_follows_through_tls_only_and_stays_there() {
 
 #[test]
 fn where_it_was_sent_it_wants_to_see_a_proof() {
-    let mut bench = with_addresses(&["home:1"]);
+    let mut bench = Bench::with(|config| {
+        config.addresses = vec![CmsAddress::plain("home:1")];
+        config.unproven_cms = true;
+    });
     bench.dials();
     bench.is_sent_to("b:2");
     bench.dials();
@@ -354,7 +361,7 @@ fn knows_the_time_from_the_cms_or_from_its_vendor() {
 
 #[test]
 fn the_time_of_a_stranger_is_not_to_judge_by() {
-    let mut bench = Bench::new();
+    let mut bench = Bench::with(|config| config.unproven_cms = true);
     bench.connect();
     let mut ack = RegisterAck::new(SERIAL, ErrorNum::OK);
     ack.time_ms = Some(1_795_386_123_000);
