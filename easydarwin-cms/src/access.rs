@@ -63,13 +63,14 @@ impl ClientHeaders {
     }
 
     fn key(&self) -> Option<&str> {
-        let bearer = self
-            .authorization
-            .as_deref()
-            .and_then(|value| value.split_once(' '))
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-            .map(|(_, key)| key.trim());
-        bearer.or(self.api_key.as_deref())
+        self.bearer().or(self.api_key.as_deref())
+    }
+
+    /// What was brought as `Authorization: Bearer`.
+    pub(crate) fn bearer(&self) -> Option<&str> {
+        let (scheme, key) = self.authorization.as_deref()?.split_once(' ')?;
+        let key = key.trim();
+        scheme.eq_ignore_ascii_case("bearer").then_some(key)
     }
 }
 

@@ -10,6 +10,7 @@ mod common;
 
 use std::collections::HashMap;
 
+use base64::Engine as _;
 use common::{FakeNode, Peer, TestCms};
 use easydarwin_core::protocol::login::DeviceKey;
 use easydarwin_core::protocol::node::{Report, Revoked};
@@ -89,6 +90,7 @@ async fn replay(name: &str, lines: &[&str]) {
         ("node", node),
         ("device", cms.connect().await),
         ("client", cms.connect().await),
+        ("upload", cms.connect().await),
     ]);
     let mut known = Known::new();
     for line in lines {
@@ -97,6 +99,16 @@ async fn replay(name: &str, lines: &[&str]) {
         let peer = peers.get_mut(who).unwrap_or_else(|| panic!("{who}?"));
         if way == "<" {
             let reply = peer.expect().await;
+            let mut text = text;
+            if who == "upload" {
+                let (status, rest) = text.split_at(3);
+                assert_eq!(reply.status.to_string(), status, "{name}: {line}");
+                text = rest.trim();
+                if text.is_empty() {
+                    assert!(reply.body.is_empty());
+                    continue;
+                }
+            }
             let got: Value = serde_json::from_slice(&reply.body).unwrap();
             let expected: Value = serde_json::from_str(text).unwrap();
             if let Err(why) = holds(&expected, &got, &mut known) {
@@ -110,6 +122,10 @@ async fn replay(name: &str, lines: &[&str]) {
         }
         assert_eq!(way, ">", "{line}");
         let text = filled_in(text, &known);
+        if who == "upload" {
+            peer.send(&put(&text)).await;
+            continue;
+        }
         let message = if text.starts_with("GET ") {
             format!("{text} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         } else if text.starts_with('P') {
@@ -133,6 +149,21 @@ async fn replay(name: &str, lines: &[&str]) {
         peer.send(message.as_bytes()).await;
     }
     cms.stop().await;
+}
+
+/// Path, ticket and body of a request that puts a picture.
+fn put(text: &str) -> Vec<u8> {
+    let mut parts = text.splitn(4, ' ').skip(1);
+    let mut part = || parts.next().unwrap();
+    let (path, ticket, body) = (part(), part().trim_matches('"'), part());
+    let body = base64::engine::general_purpose::STANDARD.decode(body);
+    let body = body.unwrap();
+    let head = format!(
+        "PUT {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {ticket}\r\n\
+         Content-Type: image/jpeg\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    [head.as_bytes(), &body].concat()
 }
 
 #[tokio::test]

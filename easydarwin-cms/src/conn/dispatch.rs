@@ -206,6 +206,11 @@ async fn json(
             state.metrics.snapshot(taken);
             conn.link.send(&answer)
         }
+        MessageType::UploadReq => {
+            renew(state, conn).await;
+            let answer = devices::wants_upload(state, conn.session.as_deref(), &message);
+            conn.link.send(&answer.to_envelope(&message.cseq()))
+        }
         MessageType::DeviceEventReq => {
             renew(state, conn).await;
             let answer = devices::told(state, conn.session.as_deref(), &message);

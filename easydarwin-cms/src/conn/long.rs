@@ -37,7 +37,12 @@ impl LongMessages {
     /// Waits for room for the whole of a message, so that of those that were begun each can end.
     /// It is there until the permit is dropped, after the message was handled.
     pub(super) async fn room_for(&self, len: usize) -> Option<OwnedSemaphorePermit> {
-        let units = memory_of(len).div_ceil(UNIT);
+        self.room_for_bytes(memory_of(len)).await
+    }
+
+    /// The same for so many bytes that are taken as they are.
+    pub(crate) async fn room_for_bytes(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let units = bytes.div_ceil(UNIT);
         let units = u32::try_from(units).unwrap_or(u32::MAX).min(self.total);
         self.units.clone().acquire_many_owned(units).await.ok()
     }

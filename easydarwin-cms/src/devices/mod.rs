@@ -7,6 +7,7 @@ mod session;
 mod snapshot;
 mod talk;
 mod told;
+mod upload;
 mod used;
 
 pub(crate) use pending::PendingDevices;
@@ -17,7 +18,8 @@ pub(crate) use register::{
     Challenge, Registration, come_again, is_detailed, keep_alive, register, renew,
 };
 pub(crate) use session::{AckError, DeviceInfo, Session, Sessions};
-pub(crate) use snapshot::{Snapshots, store_snapshot};
+pub(crate) use snapshot::{Snapshots, is_jpeg, store_snapshot};
 pub(crate) use talk::{Talk, TalkLocks};
 pub(crate) use told::{Healths, told};
+pub(crate) use upload::{NoUpload, Upload, ticket, wants_upload};
 pub(crate) use used::{Uses, write_uses};

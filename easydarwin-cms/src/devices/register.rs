@@ -174,6 +174,7 @@ fn our_ext() -> Ext {
         Extension::Reboot,
         Extension::Event,
         Extension::Snapshot,
+        Extension::SnapshotPut,
     ])
 }
 

@@ -13,6 +13,7 @@ use thiserror::Error;
 use tokio::sync::oneshot;
 
 use super::told::TellPace;
+use super::upload::Uploads;
 use crate::conn::Link;
 
 /// A known old client takes a CSeq from 100 000 on for its own.
@@ -97,6 +98,8 @@ pub(crate) struct Session {
     waiting: Mutex<Waiting>,
     /// How much it tells.
     pub(crate) tells: Mutex<TellPace>,
+    /// What it may put beside this connection.
+    pub(super) uploads: Mutex<Uploads>,
 }
 
 #[derive(Debug, Default)]
@@ -136,6 +139,7 @@ impl Session {
             group: RwLock::new(group),
             waiting: Mutex::default(),
             tells: Mutex::default(),
+            uploads: Mutex::default(),
         }
     }
 

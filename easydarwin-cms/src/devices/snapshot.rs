@@ -21,6 +21,11 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 
 const JPEG_MAGIC: [u8; 3] = [0xff, 0xd8, 0xff];
 
+/// Whether it begins like a JPEG; nothing here decodes it.
+pub(crate) fn is_jpeg(bytes: &[u8]) -> bool {
+    bytes.starts_with(&JPEG_MAGIC)
+}
+
 /// A picture.
 #[derive(Debug, Clone)]
 pub(crate) struct Picture {
@@ -52,7 +57,8 @@ impl Snapshots {
         }
     }
 
-    fn put(&self, stream: StreamRef, jpeg: Bytes, at: UnixMillis) {
+    /// Whether it took the place of another one.
+    pub(super) fn put(&self, stream: StreamRef, jpeg: Bytes, at: UnixMillis) -> bool {
         let mut table = self.table.lock();
         table.bytes = table.bytes.saturating_add(jpeg.len());
         let picture = Picture {
@@ -60,7 +66,8 @@ impl Snapshots {
             at,
             url: None,
         };
-        if let Some(old) = table.pictures.insert(stream, picture) {
+        let before = table.pictures.insert(stream, picture);
+        if let Some(old) = &before {
             table.bytes = table.bytes.saturating_sub(old.jpeg.len());
         }
         while table.bytes > self.limit {
@@ -72,6 +79,7 @@ impl Snapshots {
                 table.bytes = table.bytes.saturating_sub(old.jpeg.len());
             }
         }
+        before.is_some()
     }
 
     pub(crate) fn get(&self, stream: &StreamRef) -> Option<Picture> {
@@ -136,7 +144,7 @@ pub(crate) fn store_snapshot(
     let Ok(jpeg) = BASE64.decode(snapshot.image.as_bytes()) else {
         return refused(ErrorNum::BAD_REQUEST);
     };
-    if !jpeg.starts_with(&JPEG_MAGIC) {
+    if !is_jpeg(&jpeg) {
         return refused(ErrorNum::from_code(415));
     }
     let stream = StreamRef::new(snapshot.serial.as_str(), snapshot.channel);

@@ -16,7 +16,7 @@ use super::reply::{self, Reply};
 use super::{body, streams};
 use crate::access::Access;
 use crate::api::Caller;
-use crate::devices::{AckError, Session};
+use crate::devices::{self, AckError, Session};
 use crate::state::State;
 
 /// A command as devices know it.
@@ -105,9 +105,14 @@ pub(super) async fn snapshot(
         Err(refused) => return refused,
     };
     let mut pairs = query.unwrap_or_default().split('&');
+    let channel = parse_channel(pairs.find_map(|pair| pair.strip_prefix("channel=")));
+    let puts = session.info().ext.has(Extension::SnapshotPut);
     let request = SnapshotRequest {
         serial: serial.to_owned(),
-        channel: parse_channel(pairs.find_map(|pair| pair.strip_prefix("channel="))),
+        channel,
+        upload: puts
+            .then(|| devices::ticket(state, &session, channel))
+            .flatten(),
         route: route(state, caller, &session),
     };
     let result = ask(state, &session, &command, |cseq| request.to_envelope(cseq)).await;

@@ -14,6 +14,7 @@ mod sse;
 mod stalling;
 mod streams;
 mod tickets;
+mod upload;
 mod v2;
 mod webhooks;
 

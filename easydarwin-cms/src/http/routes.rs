@@ -10,7 +10,7 @@ use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 
 use super::reply::{self, Reply, plain, text};
-use super::{Way, body, health, page, v2};
+use super::{Way, body, health, page, upload, v2};
 use crate::access::{ClientHeaders, KeyBrought};
 use crate::api::{self, Answer, Caller};
 use crate::conn::SERVER;
@@ -25,10 +25,33 @@ pub(super) async fn route(state: &Arc<State>, way: &Way, request: Request<Incomi
             .and_then(|value| value.to_str().ok())
     });
     let path = request.uri().path().to_owned();
-    let path = path.as_str();
+    let mut reply = match path.strip_prefix("/snap/") {
+        // What is brought along there is no key.
+        Some(target) if request.method() == Method::PUT => {
+            upload::put(state, way, &headers, target, request).await
+        }
+        _ => for_caller(state, way, &headers, &path, request).await,
+    };
+    let headers = reply.headers_mut();
+    headers.insert(header::SERVER, HeaderValue::from_static(SERVER));
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    reply
+}
+
+/// What is asked by somebody with a key, a login, a trusted address, or nothing.
+async fn for_caller(
+    state: &Arc<State>,
+    way: &Way,
+    headers: &ClientHeaders,
+    path: &str,
+    request: Request<Incoming>,
+) -> Reply {
     // Below version 1 a GET has effects, and any page can make a browser send one.
     let cookies = path.starts_with("/api/v2/");
-    let (identity, brought) = state.checks().who(way.peer.ip(), &headers, cookies);
+    let (identity, brought) = state.checks().who(way.peer.ip(), headers, cookies);
     let caller = Caller {
         connection: way.connection,
         peer: way.peer,
@@ -51,13 +74,13 @@ pub(super) async fn route(state: &Arc<State>, way: &Way, request: Request<Incomi
             state.wait(wrong.delay).await;
         }
     }
-    let mut reply = if let Some(rest) = path.strip_prefix("/snap/") {
+    if let Some(rest) = path.strip_prefix("/snap/") {
         snapshot(state, rest)
     } else if let Some(rest) = path.strip_prefix("/api/v2/") {
-        v2::route(state, &caller, &headers, rest, request).await
+        v2::route(state, &caller, headers, rest, request).await
     } else if path.to_ascii_lowercase().starts_with("/api/") {
         let target = request.uri().path_and_query().map_or(path, |p| p.as_str());
-        in_http(&api::rest(state, &caller, target).await, &headers)
+        in_http(&api::rest(state, &caller, target).await, headers)
     } else if path == "/healthz" {
         plain(StatusCode::OK, "ok\n")
     } else if path == "/readyz" {
@@ -65,7 +88,7 @@ pub(super) async fn route(state: &Arc<State>, way: &Way, request: Request<Incomi
     } else if path == "/metrics" {
         health::metrics(state, &caller).await
     } else if request.method() == Method::POST && path == "/" {
-        json(state, &caller, &headers, request.into_body()).await
+        json(state, &caller, headers, request.into_body()).await
     } else if let Some((kind, content)) = page::file(path) {
         let mut reply = text(StatusCode::OK, kind, content);
         let policy = HeaderValue::from_static(page::CONTENT_POLICY);
@@ -78,14 +101,7 @@ pub(super) async fn route(state: &Arc<State>, way: &Way, request: Request<Incomi
             StatusCode::NOT_FOUND,
             "nothing here; the page is at /, the interface below /api/v1/\n",
         )
-    };
-    let headers = reply.headers_mut();
-    headers.insert(header::SERVER, HeaderValue::from_static(SERVER));
-    headers.insert(
-        header::X_CONTENT_TYPE_OPTIONS,
-        HeaderValue::from_static("nosniff"),
-    );
-    reply
+    }
 }
 
 /// After too many wrong keys.

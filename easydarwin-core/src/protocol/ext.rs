@@ -26,10 +26,12 @@ pub enum Extension {
     TalkbackBinary,
     /// Takes a picture on request.
     Snapshot,
+    /// Brings pictures by HTTP PUT instead of in messages.
+    SnapshotPut,
 }
 
 impl Extension {
-    const ALL: [(Self, &'static str); 10] = [
+    const ALL: [(Self, &'static str); 11] = [
         (Self::Auth, "auth"),
         (Self::Token, "token"),
         (Self::Redirect, "redirect"),
@@ -40,6 +42,7 @@ impl Extension {
         (Self::Backfill, "backfill"),
         (Self::TalkbackBinary, "talkback-binary"),
         (Self::Snapshot, "snapshot"),
+        (Self::SnapshotPut, "snapshot-put"),
     ];
 
     fn bit(self) -> u16 {

@@ -2,7 +2,7 @@
 //! it in `Ext`.
 
 use super::device::serial_of;
-use super::{Envelope, EnvelopeError, Fields, MessageType, Route, parse_channel};
+use super::{Envelope, EnvelopeError, Fields, MessageType, Route, UploadTicket, parse_channel};
 
 /// `MSG_SD_REBOOT_REQ`: start anew. The device answers before it does.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +42,8 @@ pub struct SnapshotRequest {
     pub serial: String,
     /// Its channel.
     pub channel: u32,
+    /// How to put the picture, for a device that can do so.
+    pub upload: Option<UploadTicket>,
     /// Where the answer goes.
     pub route: Route,
 }
@@ -56,6 +58,7 @@ impl SnapshotRequest {
         Ok(Self {
             serial: serial_of(&message.body)?,
             channel: parse_channel(message.body.text("Channel").as_deref()),
+            upload: UploadTicket::read(&message.body),
             route: Route::read(&message.body),
         })
     }
@@ -66,6 +69,9 @@ impl SnapshotRequest {
         let body = &mut message.body;
         body.set("Serial", self.serial.as_str())
             .set("Channel", self.channel.to_string());
+        if let Some(upload) = &self.upload {
+            upload.write(body);
+        }
         self.route.write(body);
         message
     }
@@ -183,6 +189,11 @@ mod tests {
         let snapshot = SnapshotRequest {
             serial: "cam".into(),
             channel: 3,
+            upload: Some(UploadTicket {
+                path: "/snap/cam/3".into(),
+                ticket: "t".into(),
+                ttl_s: 60,
+            }),
             route: route(),
         };
         let read = SnapshotRequest::from_envelope(&snapshot.to_envelope(1));

@@ -42,6 +42,7 @@ mod reader;
 mod serial;
 mod snapshot;
 mod stream;
+mod upload;
 
 pub use client::{FreeStream, StreamRef};
 pub use clock::ClockQuality;
@@ -59,3 +60,4 @@ pub use reader::{MessageReader, OwnedFrame};
 pub use serial::{SerialError, check_serial, parse_channel};
 pub use snapshot::{Snapshot, SnapshotAck};
 pub use stream::{PushAck, PushRequest, Route, StopAck, StopRequest};
+pub use upload::{UploadAck, UploadRequest, UploadTicket};

@@ -76,6 +76,10 @@ pub enum MessageType {
     DeviceEventReq,
     /// Its answer.
     DeviceEventAck,
+    /// Device to CMS: a picture is there, how may it be put. Ours.
+    UploadReq,
+    /// Its answer.
+    UploadAck,
     /// Answer to `startdevicestream`.
     StartStreamAck,
     /// Answer to `stopdevicestream`.
@@ -158,6 +162,8 @@ impl MessageType {
         Self::SnapshotReqAck,
         Self::DeviceEventReq,
         Self::DeviceEventAck,
+        Self::UploadReq,
+        Self::UploadAck,
         Self::StartStreamAck,
         Self::StopStreamClientAck,
         Self::ServerInfoAck,
@@ -220,6 +226,8 @@ impl MessageType {
             Self::SnapshotReqAck => "MSG_DS_SNAPSHOT_ACK",
             Self::DeviceEventReq => "MSG_DS_EVENT_REQ",
             Self::DeviceEventAck => "MSG_SD_EVENT_ACK",
+            Self::UploadReq => "MSG_DS_UPLOAD_REQ",
+            Self::UploadAck => "MSG_SD_UPLOAD_ACK",
             Self::StartStreamAck => "MSG_SC_START_STREAM_ACK",
             Self::StopStreamClientAck => "MSG_SC_STOP_STREAM_ACK",
             Self::ServerInfoAck => "MSG_SC_SERVER_INFO_ACK",

@@ -56,6 +56,7 @@ fn picture() -> SnapshotRequest {
     SnapshotRequest {
         serial: SERIAL.into(),
         channel: 1,
+        upload: None,
         route: Route::default(),
     }
 }
