@@ -303,6 +303,7 @@ impl CameraBuilder {
                     CommandKind::Talkback,
                 ]),
             };
+            config.uploads = true;
             config.seed = random_seed();
             Some(config)
         };

@@ -18,7 +18,7 @@ use crate::push::{Channel, ChannelEvent, PushError};
 use crate::socket::{SocketState, UplinkSocket};
 
 /// Assumed for the room in the kernel before the bitrate is known, in bits a second.
-const USUAL_BITRATE: u32 = 4_000_000;
+pub(super) const USUAL_BITRATE: u32 = 4_000_000;
 /// Read at once; with TLS a record has to fit.
 const READ: usize = if cfg!(feature = "tls") {
     18 * 1024

@@ -20,7 +20,7 @@ use super::teller::Teller;
 use crate::control::{CmsAddress, CommandId, ControlEngine, ControlEvent};
 
 /// Bytes read at once: the CMS's messages are below 1 KiB, but with TLS a record has to fit.
-const READ: usize = if cfg!(feature = "tls") {
+pub(super) const READ: usize = if cfg!(feature = "tls") {
     18 * 1024
 } else {
     4 * 1024
@@ -28,9 +28,9 @@ const READ: usize = if cfg!(feature = "tls") {
 /// Answers of the embedder under way: as many as the engine keeps commands.
 const REPLY_QUEUE: usize = 64;
 
-type Dialing = Pin<Box<dyn Future<Output = Result<Wire, ClientError>> + Send>>;
+pub(super) type Dialing = Pin<Box<dyn Future<Output = Result<Wire, ClientError>> + Send>>;
 /// The same wire as to a media server: TCP or TLS.
-type Wire = easydarwin_core::client::Link;
+pub(super) type Wire = easydarwin_core::client::Link;
 
 /// What the conversation with the CMS needs of the world.
 pub(super) struct ControlShell {
@@ -79,7 +79,9 @@ impl ControlShell {
     /// Does what the engine wants. Pushes and snapshots are others' business.
     pub(super) fn act(&mut self, event: ControlEvent, engine: &mut ControlEngine) {
         match event {
-            ControlEvent::Connect { address, .. } => self.dial(address),
+            ControlEvent::Connect { address, .. } => {
+                self.link = Link::Dialing(dial(address, self.options.clone()));
+            }
             ControlEvent::Disconnect(reason) => {
                 self.link = Link::Down;
                 self.reporter.report(CameraEvent::Disconnected {
@@ -106,7 +108,10 @@ impl ControlShell {
                 self.reporter.report(CameraEvent::SnapshotSent { channel });
             }
             ControlEvent::SnapshotAnswered { channel, error } => {
-                tracing::warn!(channel, %error, "the CMS refused a snapshot");
+                self.snapshot_failed(channel, &error);
+            }
+            ControlEvent::SnapshotFailed { channel, error } => {
+                self.snapshot_failed(channel, &error);
             }
             ControlEvent::Command { id, command } => {
                 let command = CameraCommand {
@@ -131,8 +136,24 @@ impl ControlShell {
             }
             ControlEvent::StartPush(_)
             | ControlEvent::StopPush { .. }
-            | ControlEvent::TakeSnapshot { .. } => {}
+            | ControlEvent::TakeSnapshot { .. }
+            | ControlEvent::Upload(_)
+            | ControlEvent::CancelUpload => {}
         }
+    }
+
+    /// The CMS at the other end.
+    pub(super) fn peer(&self) -> Option<SocketAddr> {
+        match &self.link {
+            Link::Up(connection) => Some(connection.peer),
+            Link::Down | Link::Dialing(_) => None,
+        }
+    }
+
+    fn snapshot_failed(&self, channel: u32, reason: &dyn std::fmt::Display) {
+        let reason = reason.to_string();
+        let failed = CameraEvent::SnapshotFailed { channel, reason };
+        self.reporter.report(failed);
     }
 
     /// Writes what the engine has, as far as the socket takes it.
@@ -191,15 +212,6 @@ impl ControlShell {
         ready
     }
 
-    fn dial(&mut self, address: CmsAddress) {
-        let options = self.options.clone();
-        self.link = Link::Dialing(Box::pin(async move {
-            let scheme = if address.is_tls() { "rtsps" } else { "rtsp" };
-            let url = ClientUrl::parse(&format!("{scheme}://{}/", address.authority()))?;
-            Wire::dial(&url, &options).await
-        }));
-    }
-
     fn dialed(
         &mut self,
         dialed: Result<Wire, ClientError>,
@@ -235,6 +247,15 @@ impl ControlShell {
             reason: reason.to_owned(),
         });
     }
+}
+
+/// Connects to a CMS.
+pub(super) fn dial(address: CmsAddress, options: ClientOptions) -> Dialing {
+    Box::pin(async move {
+        let scheme = if address.is_tls() { "rtsps" } else { "rtsp" };
+        let url = ClientUrl::parse(&format!("{scheme}://{}/", address.authority()))?;
+        Wire::dial(&url, &options).await
+    })
 }
 
 impl Connection {

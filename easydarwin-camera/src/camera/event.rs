@@ -75,6 +75,13 @@ pub enum CameraEvent {
         /// Channel, from 1.
         channel: u32,
     },
+    /// A snapshot did not arrive, or the CMS refused it; the next one may.
+    SnapshotFailed {
+        /// Channel, from 1.
+        channel: u32,
+        /// What went wrong.
+        reason: String,
+    },
     /// Speech to be played now: it comes in pace.
     Talkback(TalkbackFrame),
     /// Nobody talks any more.
@@ -141,6 +148,9 @@ impl Reporter {
                 tracing::debug!(channel, ?advice, "advice to the encoder");
             }
             CameraEvent::SnapshotSent { channel } => tracing::debug!(channel, "snapshot sent"),
+            CameraEvent::SnapshotFailed { channel, reason } => {
+                tracing::warn!(channel, reason, "snapshot not taken");
+            }
             CameraEvent::Talkback(frame) => tracing::trace!(?frame, "speech"),
             CameraEvent::TalkbackEnded { channel, stats } => {
                 tracing::info!(channel, ?stats, "talkback ended");

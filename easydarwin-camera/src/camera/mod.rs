@@ -10,6 +10,7 @@ mod datagrams;
 mod event;
 mod pump;
 mod teller;
+mod upload;
 
 pub use builder::{BuildError, CameraBuilder};
 pub use event::{CameraCommand, CameraEvent};
@@ -28,6 +29,7 @@ use self::channel::ChannelShell;
 use self::control::ControlShell;
 use self::event::Reporter;
 use self::pump::Pump;
+use self::upload::UploadShell;
 use crate::backoff::random_seed;
 use crate::control::{ControlEngine, ControlEvent};
 use crate::engine::{CameraEngine, EngineEvent};
@@ -88,6 +90,7 @@ impl Camera {
 struct Shell {
     engine: CameraEngine,
     control: ControlShell,
+    upload: UploadShell,
     channels: Vec<ChannelShell>,
 }
 
@@ -125,6 +128,7 @@ impl Shell {
         }
         Self {
             engine,
+            upload: UploadShell::new(options.clone()),
             control: ControlShell::new(settings.commands, settings.teller, options, reporter),
             channels,
         }
@@ -151,6 +155,7 @@ impl Shell {
         if let Some(engine) = self.engine.control() {
             self.control.write(engine, now);
         }
+        self.upload.write();
     }
 
     fn act(&mut self, event: EngineEvent, now: Instant) {
@@ -170,6 +175,10 @@ impl Shell {
                     tracing::warn!(channel, size = jpeg.len(), "snapshot not sent");
                 }
             }
+            EngineEvent::Control(ControlEvent::Upload(upload)) => {
+                self.upload.begin(upload, self.control.peer());
+            }
+            EngineEvent::Control(ControlEvent::CancelUpload) => self.upload.cancel(),
             EngineEvent::Control(event) => {
                 if let Some(engine) = self.engine.control() {
                     self.control.act(event, engine);
@@ -183,6 +192,7 @@ impl Shell {
         let mut ready = false;
         if let Some(engine) = self.engine.control() {
             ready |= self.control.poll(engine, now, cx).is_ready();
+            ready |= self.upload.poll(engine, now, cx).is_ready();
         }
         for shell in &mut self.channels {
             if let Some(channel) = self.engine.channel(shell.number) {

@@ -35,6 +35,9 @@ pub struct ControlConfig {
     pub login_timeout: Duration,
     /// Time between two snapshots of a channel; the first is taken at once. Default 180 s.
     pub snapshot_interval: Duration,
+    /// Whether the shell does [`ControlEvent::Upload`](super::ControlEvent::Upload); otherwise
+    /// snapshots go through the control connection. Default: no.
+    pub uploads: bool,
     /// How long the embedder may take for a command before 408 is answered. Default 10 s.
     pub command_timeout: Duration,
     /// What the embedder does for clients; everything else is answered with 501 at once. Default:
@@ -64,6 +67,7 @@ impl ControlConfig {
             connect_timeout: Duration::from_secs(10),
             login_timeout: Duration::from_secs(20),
             snapshot_interval: Duration::from_secs(180),
+            uploads: false,
             command_timeout: Duration::from_secs(10),
             supports: CommandKinds::default(),
             unproven_cms: false,

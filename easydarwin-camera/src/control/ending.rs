@@ -78,6 +78,7 @@ impl ControlEngine {
         self.clear_output();
         self.talk_ends();
         self.outbox.disconnected();
+        self.end_uploads();
     }
 
     fn lasted(&self, now: Instant) -> bool {

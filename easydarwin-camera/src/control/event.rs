@@ -5,7 +5,7 @@ use easydarwin_core::protocol::{ErrorNum, PresetRequest, PtzRequest, Setting};
 
 use super::talkback::{TalkbackCodec, TalkbackFrame, TalkbackStats};
 
-use super::CmsAddress;
+use super::{CmsAddress, Upload, UploadError};
 
 /// What the engine wants the shell to do, or to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +58,19 @@ pub enum ControlEvent {
         /// 200 when it was taken.
         error: ErrorNum,
     },
+    /// A snapshot did not arrive; the next one may.
+    SnapshotFailed {
+        /// Channel, from 1.
+        channel: u32,
+        /// Why.
+        error: UploadError,
+    },
+    /// Put this snapshot over a connection of its own; one at a time is asked for. Then call
+    /// [`uploaded`](super::ControlEngine::uploaded).
+    Upload(Upload),
+    /// Close the connection of the [`Upload`](Self::Upload) that was asked for last; nothing need
+    /// be said of it any more.
+    CancelUpload,
     /// Do something and answer with [`reply`](super::ControlEngine::reply).
     Command {
         /// For the answer.

@@ -239,6 +239,7 @@ fn extensions(config: &ControlConfig, secure: bool) -> Ext {
     ] {
         extensions.extend(config.supports.has(kind).then_some(extension));
     }
+    extensions.extend(config.uploads.then_some(Extension::SnapshotPut));
     // A CMS that cannot show who it is cannot send us elsewhere.
     extensions.extend(redirect.then_some(Extension::Redirect));
     Ext::of(&extensions)

@@ -16,9 +16,11 @@ mod event;
 mod kinds;
 mod login;
 mod outbox;
+mod put;
 mod request;
 mod talkback;
 mod tell;
+mod upload;
 
 pub use address::CmsAddress;
 pub use config::{ControlConfig, Credential};
@@ -26,7 +28,9 @@ pub use easydarwin_core::protocol::{DeviceEvent, DeviceEventError, EventLevel, S
 pub use event::{Command, CommandId, ControlEvent, DisconnectReason, PushTarget};
 pub use kinds::{CommandKind, CommandKinds};
 pub use outbox::{EventStats, EventVerdict};
+pub use put::{Upload, UploadError};
 pub use talkback::{TalkbackCodec, TalkbackFrame, TalkbackStats};
+pub use upload::MAX_SNAPSHOT;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant, SystemTime};
@@ -35,8 +39,7 @@ use bytes::Bytes;
 pub use easydarwin_core::protocol::ClockQuality;
 use easydarwin_core::protocol::login::NONCE_LEN;
 use easydarwin_core::protocol::{
-    Envelope, Extension, FrameLimits, MessageReader, MessageType, RegisterAck, Snapshot,
-    SnapshotAck,
+    Envelope, Extension, FrameLimits, MessageReader, MessageType, RegisterAck, SnapshotAck,
 };
 
 use self::clock::WallClock;
@@ -45,19 +48,15 @@ use self::login::Exchange;
 use self::outbox::Outbox;
 use self::request::Pending;
 use self::talkback::Talk;
-use crate::civil::Civil;
+use self::upload::Uploads;
 
 /// What a message of the CMS may measure; they are all small.
 const LIMITS: FrameLimits = FrameLimits {
     head: 16 * 1024,
     body: 256 * 1024,
 };
-/// Largest snapshot in bytes: as base64 it still fits what a CMS takes.
-pub const MAX_SNAPSHOT: usize = 1_000_000;
 /// Bytes that may wait for the socket: some snapshots. More means a CMS that does not read.
 const MAX_OUTPUT: usize = 4 << 20;
-/// With more bytes that wait no further picture is taken.
-const MAX_PICTURES: usize = 2 << 20;
 /// What a CMS may ask for as time between registers.
 const KEEP_ALIVE_RANGE: std::ops::RangeInclusive<u64> = 1..=60;
 
@@ -88,6 +87,7 @@ pub struct ControlEngine {
     picture_asked: Option<Instant>,
     talk: Option<Talk>,
     outbox: Outbox,
+    uploads: Uploads,
     /// Whether the CMS takes events, once one has said so.
     takes_events: Option<bool>,
 }
@@ -135,6 +135,7 @@ impl ControlEngine {
             picture_asked: None,
             talk: None,
             outbox: Outbox::new(now),
+            uploads: Uploads::default(),
             takes_events: None,
         }
     }
@@ -186,6 +187,7 @@ impl ControlEngine {
         self.expire_commands(now);
         self.speak(now);
         self.tell(now);
+        self.expire_upload(now);
         match self.phase {
             Phase::Offline { until } if now >= until => self.connect(now),
             Phase::Dialing { deadline } if now >= deadline => {
@@ -235,6 +237,7 @@ impl ControlEngine {
         let talk = self.talk.as_ref().map(Talk::due);
         let events = self.outbox.due().filter(|_| self.is_registered());
         let others = phase.into_iter().chain(talk).chain(events);
+        let others = others.chain(self.uploads.due());
         others.chain(commands).min()
     }
 
@@ -251,25 +254,6 @@ impl ControlEngine {
             .or_else(|| self.pictures.pop_front())?;
         self.output_len = self.output_len.saturating_sub(bytes.len());
         Some(bytes)
-    }
-
-    /// A JPEG of a channel for the CMS; false when it was not sent, because it is larger than
-    /// [`MAX_SNAPSHOT`], nobody is there, or others wait already for a slow uplink.
-    pub fn snapshot(&mut self, channel: u32, jpeg: &[u8], now: Instant) -> bool {
-        if !self.is_registered() || jpeg.len() > MAX_SNAPSHOT || self.output_len > MAX_PICTURES {
-            return false;
-        }
-        let image = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, jpeg);
-        let mut snapshot = Snapshot::jpeg(self.config.serial.as_str(), channel, image);
-        if let Some(wall) = self.wall_clock(now) {
-            let at = Civil::of(wall);
-            snapshot.time = (at.date() + &at.time()).replace(['-', ':'], "");
-        }
-        let cseq = self.next_cseq();
-        let bytes = snapshot.to_envelope(cseq).to_request(crate::USER_AGENT);
-        self.output_len += bytes.len();
-        self.pictures.push_back(bytes);
-        true
     }
 
     /// What time it is, once a CMS or [`set_clock`](Self::set_clock) has told it. The system's own
@@ -314,6 +298,7 @@ impl ControlEngine {
                 }
             }
             Some(MessageType::DeviceEventAck) => self.told(message, now),
+            Some(MessageType::UploadAck) => self.upload_ack(message, now),
             // Requests count only from a CMS that has let us in.
             Some(kind) if matches!(self.phase, Phase::Online { .. }) => {
                 self.request(kind, message, now);
@@ -350,6 +335,7 @@ impl ControlEngine {
             next_register: now + keep_alive,
         };
         self.listens(ack.ext.has(Extension::Event), now);
+        self.offers_uploads(ack.ext.has(Extension::SnapshotPut));
         // A CMS that was restarted has no pictures, so each login begins with one.
         self.next_snapshots = Some(now);
         self.events.push_back(ControlEvent::Registered {

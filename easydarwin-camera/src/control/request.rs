@@ -182,6 +182,9 @@ impl ControlEngine {
             return self.finish(pending, ErrorNum::TOO_MANY);
         }
         self.picture_asked = Some(now);
+        if let Some(ticket) = request.upload {
+            self.keep_ticket(request.channel, ticket, now);
+        }
         self.events.push_back(ControlEvent::TakeSnapshot {
             channel: request.channel,
         });

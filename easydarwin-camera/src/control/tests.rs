@@ -1,7 +1,7 @@
 use easydarwin_core::protocol::login::{Verifier, nonce};
 use easydarwin_core::protocol::{
-    ErrorNum, Extension, PtzRequest, PushAck, PushRequest, Register, RegisterAck, Route, StopAck,
-    StopRequest,
+    ErrorNum, Extension, PtzRequest, PushAck, PushRequest, Register, RegisterAck, Route, Snapshot,
+    StopAck, StopRequest,
 };
 use proptest::prelude::*;
 
@@ -9,6 +9,7 @@ use super::*;
 
 mod commands;
 mod dial_out;
+mod uploads;
 
 const SERIAL: &str = "001001000099";
 const SECOND: Duration = Duration::from_secs(1);
