@@ -1,6 +1,6 @@
 /// A URL as it may be logged: without user and password.
 pub(crate) fn without_password(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else {
+    let Some((scheme, rest)) = easydarwin_core::rtsp::split_scheme(url) else {
         return url.to_owned();
     };
     let authority = rest.split('/').next().unwrap_or(rest);

@@ -153,7 +153,8 @@ impl Reporter {
             }
             CameraEvent::Talkback(frame) => tracing::trace!(?frame, "speech"),
             CameraEvent::TalkbackEnded { channel, stats } => {
-                tracing::info!(channel, ?stats, "talkback ended");
+                let (pieces, played, late) = (stats.pieces, stats.played, stats.late);
+                tracing::info!(channel, pieces, played, late, "talkback ended");
             }
         }
         if let Some(events) = &self.0 {

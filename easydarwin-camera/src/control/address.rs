@@ -71,7 +71,7 @@ impl fmt::Display for CmsAddress {
 
 fn with_port(authority: &str) -> String {
     let after_host = authority.rsplit(']').next().unwrap_or(authority);
-    if after_host.contains(':') {
+    if after_host.bytes().any(|byte| byte == b':') {
         authority.to_owned()
     } else {
         format!("{authority}:{PORT}")

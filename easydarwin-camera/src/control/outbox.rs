@@ -169,7 +169,8 @@ impl Outbox {
     /// The CMS takes none.
     pub(super) fn clear(&mut self) {
         let health = usize::from(self.health.take().is_some());
-        let all = self.waiting.drain(..).count() + health;
+        let all = self.waiting.len() + health;
+        self.waiting.clear();
         self.dropped(all as u64);
     }
 

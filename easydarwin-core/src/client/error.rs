@@ -60,7 +60,7 @@ pub enum ClientError {
         source: io::Error,
     },
     /// The server did not answer in time.
-    #[error("no answer to {method} within {after:?}")]
+    #[error("no answer to {method} within {} ms", millis(after))]
     NoAnswer {
         /// The request.
         method: Method,
@@ -68,7 +68,7 @@ pub enum ClientError {
         after: Duration,
     },
     /// The connection was not there in time.
-    #[error("no connection to {host:?} within {after:?}")]
+    #[error("no connection to {host:?} within {} ms", millis(after))]
     ConnectTimeout {
         /// The host and port asked for.
         host: String,
@@ -117,13 +117,13 @@ pub enum ClientError {
     #[error("the server ended the connection")]
     Closed,
     /// The server takes no more data.
-    #[error("the server took no data for {after:?}")]
+    #[error("the server took no data for {} ms", millis(after))]
     Stalled {
         /// How long was waited.
         after: Duration,
     },
     /// No media came.
-    #[error("no media came for {after:?}")]
+    #[error("no media came for {} ms", millis(after))]
     Silent {
         /// How long was waited.
         after: Duration,
@@ -131,6 +131,11 @@ pub enum ClientError {
     /// The connection broke.
     #[error("the connection broke")]
     Io(#[from] io::Error),
+}
+
+/// Not `Duration`'s own text, which would be two kilobytes of a firmware.
+fn millis(time: &Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl ClientError {

@@ -106,7 +106,7 @@ impl<'a> StartLine<'a> {
 }
 
 fn origin_form(target: &str) -> &str {
-    let Some((_, rest)) = target.split_once("://") else {
+    let Some((_, rest)) = crate::rtsp::split_scheme(target) else {
         return if target.is_empty() { "/" } else { target };
     };
     rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/")
@@ -281,7 +281,9 @@ fn start_line(line: &str) -> Result<StartLine<'_>, FrameError> {
         Some(_) => return Err(FrameError::StartLine),
         // The talkback of one known client writes no blank before the version.
         None => rest
-            .rfind("HTTP/1.")
+            .as_bytes()
+            .windows(VERSION.len())
+            .rposition(|bytes| bytes == VERSION.as_bytes())
             .and_then(|at| rest.get(..at))
             .ok_or(FrameError::StartLine)?,
     };
@@ -294,8 +296,11 @@ fn start_line(line: &str) -> Result<StartLine<'_>, FrameError> {
     })
 }
 
+/// Up to the minor version.
+const VERSION: &str = "HTTP/1.";
+
 fn is_version(text: &str) -> bool {
-    text.strip_prefix("HTTP/1.")
+    text.strip_prefix(VERSION)
         .is_some_and(|minor| minor.len() == 1 && minor.bytes().all(|b| b.is_ascii_digit()))
 }
 

@@ -101,7 +101,9 @@ impl PushRequest {
 
     /// The RTSP URL to push to.
     pub fn url(&self) -> String {
-        let ip = if self.server_ip.contains(':') && !self.server_ip.starts_with('[') {
+        let ip = if self.server_ip.bytes().any(|byte| byte == b':')
+            && !self.server_ip.starts_with('[')
+        {
             format!("[{}]", self.server_ip)
         } else {
             self.server_ip.clone()

@@ -18,6 +18,7 @@ mod parser;
 #[cfg(test)]
 mod properties;
 mod redact;
+mod scheme;
 mod server;
 mod status;
 mod transport;
@@ -36,6 +37,7 @@ pub use headers::Headers;
 pub use message::{Method, Request, Response};
 pub use parser::{Message, ParseError, Parsed, Parser};
 pub(crate) use redact::redacted;
+pub use scheme::split_scheme;
 pub use server::{
     CloseReason, Reply, RequestId, RtpInfo, ServerConnection, ServerEvent, SessionRole,
     SetupRequest, Step,

@@ -295,10 +295,10 @@ impl Parser {
     }
 
     fn read_head(&mut self, text: &str) -> Result<(Message, usize), ParseError> {
-        if text.contains(char::REPLACEMENT_CHARACTER) {
+        if text.chars().any(|c| c == char::REPLACEMENT_CHARACTER) {
             self.repairs.add(Repair::NotUtf8);
         }
-        let ends = text.matches("\r\n").count();
+        let ends = text.as_bytes().windows(2).filter(|w| w == b"\r\n").count();
         if text.matches(['\r', '\n']).count() != 2 * ends {
             self.repairs.add(Repair::LineEnds);
         }
@@ -363,7 +363,7 @@ fn read_start_line(raw: &str, repairs: &mut Repairs) -> Result<Message, ParseErr
     let line = raw.trim();
     let (first, rest) = line.split_once([' ', '\t']).ok_or(ParseError::StartLine)?;
     let rest = rest.trim();
-    if first.contains('/') {
+    if first.bytes().any(|byte| byte == b'/') {
         check_version(first, repairs)?;
         let (code, reason) = rest.split_once([' ', '\t']).unwrap_or((rest, ""));
         let code: u16 = code.parse().map_err(|_| ParseError::StartLine)?;

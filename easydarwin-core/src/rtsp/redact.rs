@@ -8,7 +8,7 @@ const HIDDEN: &str = "***";
 /// A URL as it may be shown: without user and password, and with the values of parameters such
 /// as `password=` and `token=` hidden, also where they stand in the path.
 pub(crate) fn redacted(url: &str) -> String {
-    let (scheme, rest) = match url.split_once("://") {
+    let (scheme, rest) = match super::split_scheme(url) {
         Some((scheme, rest)) => (Some(scheme), rest),
         None => (None, url),
     };

@@ -160,7 +160,7 @@ impl RequestUri {
     }
 
     fn is_track(&self, base: &Self, control: &str) -> bool {
-        if control.contains("://") {
+        if super::split_scheme(control).is_some() {
             return Self::parse(control, "").is_ok_and(|control| {
                 control.0.full_path == self.0.full_path
                     && control.0.full_query == self.0.full_query
@@ -207,7 +207,7 @@ impl RequestUri {
 
 /// Scheme, authority without user and password, and the rest.
 fn split_authority<'a>(raw: &'a str, fallback: &'a str) -> (&'a str, &'a str, &'a str) {
-    let Some((scheme, rest)) = raw.split_once("://") else {
+    let Some((scheme, rest)) = super::split_scheme(raw) else {
         return ("rtsp", fallback, raw);
     };
     // A path may hold a URL in its query; that is not ours.
@@ -241,7 +241,7 @@ fn cut_track(text: &str) -> (&str, Option<usize>) {
 
 /// Percent-decodes; what is no valid escape stays.
 pub(super) fn decode(text: &str) -> Cow<'_, str> {
-    if !text.contains('%') {
+    if !text.bytes().any(|byte| byte == b'%') {
         return Cow::Borrowed(text);
     }
     let mut bytes = Vec::with_capacity(text.len());

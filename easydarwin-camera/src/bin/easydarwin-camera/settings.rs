@@ -270,7 +270,7 @@ impl Settings {
 }
 
 fn source(text: &str, serial: &str, fps: Option<f64>) -> Box<dyn MediaSource> {
-    let is_url = text.contains("://");
+    let is_url = easydarwin_core::rtsp::split_scheme(text).is_some();
     match fps {
         Some(fps) if text != "pattern" && !is_url => Box::new(FileSource::new(text).fps(fps)),
         _ => from_text(text, serial),

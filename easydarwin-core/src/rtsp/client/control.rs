@@ -1,13 +1,14 @@
 //! Which URL a control attribute means (RFC 2326, C.1.1), and what else servers mean by it.
 
 use super::ClientUrl;
+use crate::rtsp::split_scheme;
 
 /// The base and the attribute with a slash between, also behind a query: what servers expect,
 /// not what RFC 3986 makes of them.
 pub(super) fn join(base: &str, control: Option<&str>) -> String {
     match control {
         None | Some("" | "*") => base.to_owned(),
-        Some(absolute) if absolute.contains("://") => absolute.to_owned(),
+        Some(absolute) if split_scheme(absolute).is_some() => absolute.to_owned(),
         Some(relative) => format!(
             "{}/{}",
             base.trim_end_matches('/'),
@@ -27,7 +28,7 @@ pub(super) fn session_control(sdp: &str) -> Option<&str> {
 /// A base that can be used: some cameras write the scheme twice, or a path alone.
 pub(super) fn repaired_base(value: &str) -> Option<&str> {
     let mut value = value.trim();
-    while let Some((_, rest)) = value.split_once("://")
+    while let Some((_, rest)) = split_scheme(value)
         && rest
             .split('/')
             .next()

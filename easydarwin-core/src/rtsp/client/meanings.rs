@@ -1,11 +1,12 @@
 //! Other meanings of URLs, for servers that refuse the usual one.
 
 use super::control::join;
+use crate::rtsp::split_scheme;
 
 /// What a track's control may mean, most usual first, each form once.
 pub(crate) fn track_urls(base: &str, request: &str, control: Option<&str>) -> Vec<String> {
     let mut urls = vec![join(base, control), join(request, control)];
-    if let Some(relative) = control.filter(|text| !text.contains("://") && *text != "*") {
+    if let Some(relative) = control.filter(|text| split_scheme(text).is_none() && *text != "*") {
         urls.extend(resolved(base, relative));
     }
     distinct(urls)
@@ -25,7 +26,7 @@ pub(crate) fn aggregate_urls(aggregate: &str, base: &str, request: &str) -> Vec<
 
 /// As RFC 3986 resolves it: the last component of the base's path is replaced.
 fn resolved(base: &str, relative: &str) -> Option<String> {
-    let start = base.find("://")? + 3;
+    let start = base.len() - split_scheme(base)?.1.len();
     let path = base
         .get(start..)?
         .find('/')

@@ -2,8 +2,8 @@ use std::fmt;
 
 use thiserror::Error;
 
-use crate::rtsp::redacted;
 use crate::rtsp::uri::decode;
+use crate::rtsp::{redacted, split_scheme};
 
 /// The port of `rtsp:` URLs without one.
 const DEFAULT_PORT: u16 = 554;
@@ -48,7 +48,7 @@ impl ClientUrl {
         if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
             return Err(ClientUrlError::Forbidden);
         }
-        let (scheme, rest) = text.split_once("://").ok_or(ClientUrlError::Scheme)?;
+        let (scheme, rest) = split_scheme(text).ok_or(ClientUrlError::Scheme)?;
         let (scheme, secure, default_port) = if scheme.eq_ignore_ascii_case("rtsp") {
             ("rtsp", false, DEFAULT_PORT)
         } else if scheme.eq_ignore_ascii_case("rtsps") {
@@ -103,7 +103,7 @@ impl ClientUrl {
     /// Host and port as they were written.
     #[cfg(feature = "tunnel")]
     pub(crate) fn authority(&self) -> &str {
-        let (_, rest) = self.request.split_once("://").unwrap_or_default();
+        let (_, rest) = split_scheme(&self.request).unwrap_or_default();
         let end = rest.find(['/', '?']).unwrap_or(rest.len());
         rest.get(..end).unwrap_or_default()
     }
@@ -111,7 +111,7 @@ impl ClientUrl {
     /// Path and query as they were written, at least a slash.
     #[cfg(feature = "tunnel")]
     pub(crate) fn path(&self) -> String {
-        let (_, rest) = self.request.split_once("://").unwrap_or_default();
+        let (_, rest) = split_scheme(&self.request).unwrap_or_default();
         match rest.find(['/', '?']).and_then(|at| rest.get(at..)) {
             Some(path) if path.starts_with('/') => path.to_owned(),
             Some(query) => format!("/{query}"),
@@ -130,7 +130,7 @@ fn split_port(address: &str, default_port: u16) -> Result<(&str, u16), ClientUrl
     let behind_brackets = address.rfind(']').map_or(0, |at| at + 1);
     let has_port = address
         .get(behind_brackets..)
-        .is_some_and(|rest| rest.contains(':'));
+        .is_some_and(|rest| rest.bytes().any(|byte| byte == b':'));
     match address.rsplit_once(':').filter(|_| has_port) {
         None => Ok((address, default_port)),
         Some((host, port)) => match port.parse() {

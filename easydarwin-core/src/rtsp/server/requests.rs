@@ -1,5 +1,7 @@
 use crate::rtsp::parser::cseq;
-use crate::rtsp::{Credentials, Method, Repair, Repairs, Request, RequestUri, Status, Transport};
+use crate::rtsp::{
+    Credentials, Method, Repair, Repairs, Request, RequestUri, Status, Transport, split_scheme,
+};
 
 use super::range::{self, Pace};
 use super::respond::{Awaited, Pending};
@@ -18,7 +20,7 @@ impl ServerConnection {
         if cseq_header.is_empty() || !cseq_header.bytes().all(|b| b.is_ascii_digit()) {
             self.repair(Repair::MissingCseq)?;
         }
-        if request.uri != "*" && !request.uri.contains("://") {
+        if request.uri != "*" && split_scheme(&request.uri).is_none() {
             self.repair(Repair::RelativeUri)?;
         }
         if matches!(request.method, Method::Other(_) | Method::Redirect) {
