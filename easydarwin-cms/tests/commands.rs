@@ -8,90 +8,22 @@
 )]
 
 mod common;
+#[path = "common/embedder.rs"]
+mod embedder;
 
 use std::process::Stdio;
 use std::time::Duration;
 
 use common::{PATIENCE, Peer, TestCms, code};
+use easydarwin_camera::CameraEvent;
 use easydarwin_camera::control::{
     Command, CommandKind, DeviceEvent, EventLevel, EventVerdict, TalkbackCodec,
 };
-use easydarwin_camera::source::PatternSource;
-use easydarwin_camera::{Camera, CameraCommand, CameraEvent, CameraHandle};
-use easydarwin_core::protocol::{Envelope, ErrorNum, MessageType};
+use easydarwin_core::protocol::ErrorNum;
+use embedder::{Embedder, talk};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout};
-use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
-
-/// A camera, and the embedder around it.
-struct Embedder {
-    handle: CameraHandle,
-    commands: mpsc::Receiver<CameraCommand>,
-    events: mpsc::Receiver<CameraEvent>,
-    stop: CancellationToken,
-}
-
-impl Embedder {
-    async fn start(cms: &TestCms, supports: impl IntoIterator<Item = CommandKind>) -> Self {
-        cms.handle.provision_key("cam", "cam's key").await.unwrap();
-        let (to_commands, commands) = mpsc::channel(64);
-        let (to_events, events) = mpsc::channel(1024);
-        let camera = Camera::builder()
-            .serial("cam")
-            .key("cam's key")
-            .cms(cms.addr.to_string())
-            .source(PatternSource::new("cam"))
-            .commands(to_commands)
-            .supports(supports)
-            .events(to_events)
-            .build()
-            .unwrap();
-        let (handle, stop) = (camera.handle(), CancellationToken::new());
-        tokio::spawn(camera.run(stop.clone().cancelled_owned()));
-        let mut embedder = Self {
-            handle,
-            commands,
-            events,
-            stop,
-        };
-        embedder
-            .until(|event| matches!(event, CameraEvent::Registered { .. }))
-            .await;
-        embedder
-    }
-
-    /// The next event of the camera that is wanted, past all others.
-    async fn until(&mut self, wanted: impl Fn(&CameraEvent) -> bool) -> CameraEvent {
-        let waiting = async {
-            loop {
-                let event = self.events.recv().await.expect("the camera runs");
-                if wanted(&event) {
-                    return event;
-                }
-            }
-        };
-        tokio::time::timeout(PATIENCE, waiting)
-            .await
-            .expect("an event in time")
-    }
-
-    /// The next command is answered so.
-    async fn does(&mut self, result: ErrorNum) -> Command {
-        let command = tokio::time::timeout(PATIENCE, self.commands.recv()).await;
-        let command = command.expect("a command in time").unwrap();
-        let what = command.command.clone();
-        command.reply(result);
-        what
-    }
-}
-
-impl Drop for Embedder {
-    fn drop(&mut self) {
-        self.stop.cancel();
-    }
-}
 
 /// A `curl -N` that listens to all events.
 struct Listener {
@@ -263,23 +195,6 @@ async fn what_a_device_does_not_do_is_said_clearly() {
     tokio::time::timeout(PATIENCE, gone).await.expect("409");
     drop(camera);
     cms.stop().await;
-}
-
-fn talk(cseq: u32, command: &str, pts: u64, audio: &[u8]) -> Envelope {
-    use base64::Engine as _;
-    let mut message = Envelope::request(MessageType::TalkbackControlReq, cseq);
-    message
-        .body
-        .set("Serial", "cam")
-        .set("Protocol", "SDK")
-        .set("Command", command)
-        .set("AudioType", "G711A")
-        .set("Pts", pts.to_string())
-        .set(
-            "AudioData",
-            base64::engine::general_purpose::STANDARD.encode(audio),
-        );
-    message
 }
 
 #[tokio::test]

@@ -347,7 +347,8 @@ async fn without_a_certificate_a_handshake_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_camera_registers_over_tls_and_believes_only_whom_it_trusts() {
     let files = Files::new("real-camera");
-    let cms = start(files.config(), |_| {}).await;
+    // A picture that fits as it is, and not in a message.
+    let cms = start(files.config(), |c| c.max_body_device = 200_000).await;
     let address = format!("tls://localhost:{}", cms.addr.port());
     let camera = |trust| {
         let (events, happened) = tokio::sync::mpsc::channel(16);
@@ -356,7 +357,7 @@ async fn a_camera_registers_over_tls_and_believes_only_whom_it_trusts() {
             .token("123456")
             .cms(address.as_str())
             .tls(trust)
-            .source(easydarwin_camera::source::PatternSource::new("old"))
+            .source(common::Large::new(180_000))
             .events(events)
             .build()
             .unwrap();
@@ -370,6 +371,9 @@ async fn a_camera_registers_over_tls_and_believes_only_whom_it_trusts() {
     let (task, mut happened) = camera(TlsTrust::ca_file(files.cert()).unwrap());
     let event = first(&mut happened).await;
     assert!(matches!(event, CameraEvent::Registered { .. }), "{event:?}");
+    // Over the other connection the same trust counts.
+    let event = first(&mut happened).await;
+    assert_eq!(event, CameraEvent::SnapshotSent { channel: 1 });
     task.abort();
 
     let stranger = Files::new("stranger");

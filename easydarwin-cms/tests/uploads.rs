@@ -7,14 +7,18 @@
 )]
 
 mod common;
+#[path = "common/embedder.rs"]
+mod embedder;
 #[path = "uploads/hostile.rs"]
 mod hostile;
+#[path = "uploads/live.rs"]
+mod live;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Stdio;
 
-use common::{Peer, TestCms, code};
+use common::{Peer, TestCms, code, picture};
 use easydarwin_core::protocol::{
     AppType, Envelope, Ext, MessageType, Register, SnapshotRequest, TerminalType, UploadAck,
     UploadRequest, UploadTicket,
@@ -24,14 +28,6 @@ use tokio::process::Command;
 
 /// Of a camera with many pixels.
 const LARGE: usize = 500_000;
-
-/// A JPEG by its first bytes, of this length.
-fn picture(length: usize) -> Vec<u8> {
-    let mut bytes = vec![0xff, 0xd8, 0xff, 0xe0];
-    let filler = (0u8..=250).cycle();
-    bytes.extend(filler.take(length - bytes.len()));
-    bytes
-}
 
 /// A device that can put, on its own connection.
 struct Device {

@@ -8,9 +8,12 @@
 #![allow(dead_code)] // Each test file uses its own part of it.
 
 use std::net::SocketAddr;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use easydarwin_camera::source::{MediaSource, PatternSource, SourceError};
 use easydarwin_cms::{Cms, CmsConfig, CmsHandle, LegacyLevel};
+use easydarwin_core::media::{AccessUnit, SessionDescription};
 use easydarwin_core::protocol::node::{
     Endpoint, Grant, Join, JoinAck, NodeEvent, NodeStream, Report, ReportAck, StreamChange,
     node_ack, node_serial,
@@ -238,6 +241,50 @@ impl Peer {
         let mut register = Register::new(serial, AppType::EasyCamera, TerminalType::Linux);
         register.token = Some(token.into());
         self.ask(&register.to_envelope(1)).await
+    }
+}
+
+/// A JPEG by its first bytes, of this length.
+pub(crate) fn picture(length: usize) -> Vec<u8> {
+    let mut bytes = vec![0xff, 0xd8, 0xff, 0xe0];
+    let filler = (0u8..=250).cycle();
+    bytes.extend(filler.take(length - bytes.len()));
+    bytes
+}
+
+/// A source whose snapshots are [`picture`]s of a length.
+#[derive(Debug)]
+pub(crate) struct Large {
+    films: PatternSource,
+    length: usize,
+}
+
+impl Large {
+    pub(crate) fn new(length: usize) -> Self {
+        let films = PatternSource::new("large");
+        Self { films, length }
+    }
+}
+
+impl MediaSource for Large {
+    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Result<SessionDescription, SourceError>> {
+        self.films.poll_open(cx)
+    }
+
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+        unit: &mut AccessUnit,
+    ) -> Poll<Result<(), SourceError>> {
+        self.films.poll_frame(cx, unit)
+    }
+
+    fn close(&mut self) {
+        self.films.close();
+    }
+
+    fn snapshot(&mut self) -> Option<bytes::Bytes> {
+        Some(picture(self.length).into())
     }
 }
 
