@@ -1,36 +1,22 @@
 //! The connection to the CMS around its engine.
 
-use std::future::Future;
-use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use bytes::{Buf, Bytes};
 use easydarwin_core::client::{ClientError, ClientOptions};
 use easydarwin_core::protocol::ErrorNum;
 use easydarwin_core::protocol::login::NONCE_LEN;
-use easydarwin_core::rtsp::ClientUrl;
 use tokio::sync::mpsc;
 
 use super::channel::with_causes;
+use super::connection::{Connection, Dialing, Wire, dial, end_of};
 use super::event::{CameraCommand, CameraEvent, Reporter};
 use super::teller::Teller;
-use crate::control::{CmsAddress, CommandId, ControlEngine, ControlEvent};
+use crate::control::{CommandId, ControlEngine, ControlEvent};
 
-/// Bytes read at once: the CMS's messages are below 1 KiB, but with TLS a record has to fit.
-pub(super) const READ: usize = if cfg!(feature = "tls") {
-    18 * 1024
-} else {
-    4 * 1024
-};
 /// Answers of the embedder under way: as many as the engine keeps commands.
 const REPLY_QUEUE: usize = 64;
-
-pub(super) type Dialing = Pin<Box<dyn Future<Output = Result<Wire, ClientError>> + Send>>;
-/// The same wire as to a media server: TCP or TLS.
-pub(super) type Wire = easydarwin_core::client::Link;
 
 /// What the conversation with the CMS needs of the world.
 pub(super) struct ControlShell {
@@ -47,14 +33,6 @@ enum Link {
     Down,
     Dialing(Dialing),
     Up(Connection),
-}
-
-struct Connection {
-    peer: SocketAddr,
-    wire: Wire,
-    /// What the socket has not taken yet.
-    rest: Bytes,
-    blocked: bool,
 }
 
 impl ControlShell {
@@ -100,7 +78,7 @@ impl ControlShell {
             ControlEvent::Registered { .. } => {
                 self.teller.registered(engine);
                 if let Link::Up(connection) = &self.link {
-                    let cms = connection.peer;
+                    let cms = connection.peer();
                     self.reporter.report(CameraEvent::Registered { cms });
                 }
             }
@@ -145,7 +123,7 @@ impl ControlShell {
     /// The CMS at the other end.
     pub(super) fn peer(&self) -> Option<SocketAddr> {
         match &self.link {
-            Link::Up(connection) => Some(connection.peer),
+            Link::Up(connection) => Some(connection.peer()),
             Link::Down | Link::Dialing(_) => None,
         }
     }
@@ -200,11 +178,7 @@ impl ControlShell {
                 Poll::Pending => {}
                 Poll::Ready(Ok(())) => ready = Poll::Ready(()),
                 Poll::Ready(Err(error)) => {
-                    let reason = match error.kind() {
-                        io::ErrorKind::UnexpectedEof => "the CMS closed the connection".to_owned(),
-                        _ => error.to_string(),
-                    };
-                    self.lost(&reason, engine, now);
+                    self.lost(&end_of(&error), engine, now);
                     ready = Poll::Ready(());
                 }
             },
@@ -223,13 +197,7 @@ impl ControlShell {
             .and_then(|wire| {
                 let mut random = [0; NONCE_LEN];
                 getrandom::fill(&mut random).map_err(|error| error.to_string())?;
-                let connection = Connection {
-                    peer: wire.peer,
-                    wire,
-                    rest: Bytes::new(),
-                    blocked: false,
-                };
-                Ok((connection, random))
+                Ok((Connection::new(wire), random))
             });
         match connected {
             Ok((connection, random)) => {
@@ -246,55 +214,5 @@ impl ControlShell {
         self.reporter.report(CameraEvent::Disconnected {
             reason: reason.to_owned(),
         });
-    }
-}
-
-/// Connects to a CMS.
-pub(super) fn dial(address: CmsAddress, options: ClientOptions) -> Dialing {
-    Box::pin(async move {
-        let scheme = if address.is_tls() { "rtsps" } else { "rtsp" };
-        let url = ClientUrl::parse(&format!("{scheme}://{}/", address.authority()))?;
-        Wire::dial(&url, &options).await
-    })
-}
-
-impl Connection {
-    fn write(&mut self, engine: &mut ControlEngine) -> io::Result<()> {
-        self.wire.flush()?;
-        self.blocked = false;
-        loop {
-            if self.rest.is_empty() {
-                match engine.take_output() {
-                    Some(bytes) => self.rest = bytes,
-                    None => return Ok(()),
-                }
-            }
-            match self.wire.try_write(&self.rest)? {
-                Some(count) => self.rest.advance(count),
-                None => {
-                    self.blocked = true;
-                    return Ok(());
-                }
-            }
-        }
-    }
-
-    fn poll(
-        &mut self,
-        engine: &mut ControlEngine,
-        now: Instant,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<()>> {
-        let mut room = [0; READ];
-        if self.wire.poll_ready(self.blocked, cx).is_pending() {
-            return Poll::Pending;
-        }
-        match self.wire.read(&mut room)? {
-            Some(0) => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
-            Some(count) => engine.received(room.get(..count).unwrap_or_default(), now),
-            // Only room to write, or nothing after all: the runtime will tell.
-            None => {}
-        }
-        Poll::Ready(Ok(()))
     }
 }

@@ -5,6 +5,7 @@
 
 mod builder;
 mod channel;
+mod connection;
 mod control;
 mod datagrams;
 mod event;
@@ -154,8 +155,8 @@ impl Shell {
         }
         if let Some(engine) = self.engine.control() {
             self.control.write(engine, now);
+            self.upload.write(engine, now);
         }
-        self.upload.write();
     }
 
     fn act(&mut self, event: EngineEvent, now: Instant) {

@@ -5,63 +5,89 @@ use std::net::SocketAddr;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use bytes::Bytes;
 use easydarwin_core::client::ClientOptions;
 
 use super::channel::{USUAL_BITRATE, with_causes};
-use super::control::{Dialing, READ, Wire, dial};
+use super::connection::{Connection, Dialing, Talker, dial, end_of};
 use crate::control::{CmsAddress, ControlEngine, Upload, UploadError};
 use crate::socket::UplinkSocket;
 
 /// What a snapshot needs of the world.
 pub(super) struct UploadShell {
     options: ClientOptions,
+    running: Option<Running>,
+}
+
+struct Running {
     way: Way,
+    upload: Box<Upload>,
+    ended: Option<Result<(), UploadError>>,
 }
 
 enum Way {
-    Idle,
-    Dialing(Dialing, Upload),
+    Dialing(Dialing),
     Up(Connection),
 }
 
-struct Connection {
-    wire: Wire,
-    upload: Upload,
-    blocked: bool,
-    /// Why nothing more can be written. What the CMS said before may still be there to be read.
-    broken: Option<io::Error>,
+/// The request says and hears.
+struct Request<'a> {
+    upload: &'a mut Upload,
+    ended: &'a mut Option<Result<(), UploadError>>,
+}
+
+impl Talker for Request<'_> {
+    fn take_output(&mut self) -> Option<Bytes> {
+        self.upload.take_output()
+    }
+
+    fn received(&mut self, bytes: &[u8], _: Instant) {
+        *self.ended = self.upload.received(bytes);
+    }
 }
 
 impl UploadShell {
     pub(super) fn new(options: ClientOptions) -> Self {
-        Self {
-            options,
-            way: Way::Idle,
-        }
+        let running = None;
+        Self { options, running }
     }
 
     /// Begins. `cms`: the other end of the control connection; behind the same name may be others,
     /// who know nothing of the ticket.
-    pub(super) fn begin(&mut self, upload: Upload, cms: Option<SocketAddr>) {
+    pub(super) fn begin(&mut self, upload: Box<Upload>, cms: Option<SocketAddr>) {
         let address = match cms {
             Some(cms) if !upload.address.is_tls() => CmsAddress::plain(cms.to_string()),
             // Its certificate is looked for under the name.
             _ => upload.address.clone(),
         };
-        self.way = Way::Dialing(dial(address, self.options.clone()), upload);
+        self.running = Some(Running {
+            way: Way::Dialing(dial(address, self.options.clone())),
+            upload,
+            ended: None,
+        });
     }
 
     pub(super) fn cancel(&mut self) {
-        self.way = Way::Idle;
+        self.running = None;
     }
 
     /// Writes as far as the socket takes it.
-    pub(super) fn write(&mut self) {
-        if let Way::Up(connection) = &mut self.way
-            && connection.broken.is_none()
-        {
-            connection.broken = connection.write().err();
+    pub(super) fn write(&mut self, engine: &mut ControlEngine, now: Instant) {
+        let Some(running) = &mut self.running else {
+            return;
+        };
+        if let Way::Up(connection) = &mut running.way {
+            let mut request = Request {
+                upload: &mut running.upload,
+                ended: &mut running.ended,
+            };
+            if let Err(error) = connection.write(&mut request) {
+                // It may have been answered before it was whole, and the answer is still there.
+                let _ = connection.read(&mut request, now);
+                running.broken(&error);
+            }
         }
+        self.end(engine, now);
     }
 
     /// Takes what the world has; ready if there was something.
@@ -71,68 +97,47 @@ impl UploadShell {
         now: Instant,
         cx: &mut Context<'_>,
     ) -> Poll<()> {
-        let ended = match &mut self.way {
-            Way::Idle => return Poll::Pending,
-            Way::Dialing(dialing, _) => match std::task::ready!(dialing.as_mut().poll(cx)) {
-                Ok(wire) => {
-                    self.dialed(wire);
-                    None
-                }
-                Err(error) => Some(Err(UploadError::Connection(with_causes(&error)))),
-            },
-            Way::Up(connection) => std::task::ready!(connection.poll(cx)),
+        let Some(running) = &mut self.running else {
+            return Poll::Pending;
         };
-        if let Some(result) = ended {
-            self.way = Way::Idle;
-            engine.uploaded(result, now);
+        match &mut running.way {
+            Way::Dialing(dialing) => match std::task::ready!(dialing.as_mut().poll(cx)) {
+                Ok(wire) => {
+                    // Else the kernel would hold the whole picture, too.
+                    UplinkSocket::prepare(&wire, USUAL_BITRATE);
+                    running.way = Way::Up(Connection::new(wire));
+                }
+                Err(error) => {
+                    let error = UploadError::Connection(with_causes(&error));
+                    running.ended = Some(Err(error));
+                }
+            },
+            Way::Up(connection) => {
+                let mut request = Request {
+                    upload: &mut running.upload,
+                    ended: &mut running.ended,
+                };
+                if let Err(error) = std::task::ready!(connection.poll(&mut request, now, cx)) {
+                    running.broken(&error);
+                }
+            }
         }
+        self.end(engine, now);
         Poll::Ready(())
     }
 
-    fn dialed(&mut self, wire: Wire) {
-        if let Way::Dialing(_, upload) = std::mem::replace(&mut self.way, Way::Idle) {
-            // Else the kernel would hold the whole picture, too.
-            UplinkSocket::prepare(&wire, USUAL_BITRATE);
-            self.way = Way::Up(Connection {
-                wire,
-                upload,
-                blocked: false,
-                broken: None,
-            });
+    fn end(&mut self, engine: &mut ControlEngine, now: Instant) {
+        if let Some(result) = self.running.as_mut().and_then(|r| r.ended.take()) {
+            self.running = None;
+            engine.uploaded(result, now);
         }
     }
 }
 
-impl Connection {
-    fn write(&mut self) -> io::Result<()> {
-        self.wire.flush()?;
-        self.blocked = false;
-        while !self.upload.output().is_empty() {
-            match self.wire.try_write(self.upload.output())? {
-                Some(count) => self.upload.written(count),
-                None => {
-                    self.blocked = true;
-                    break;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<(), UploadError>>> {
-        let writes = self.blocked && self.broken.is_none();
-        std::task::ready!(self.wire.poll_ready(writes, cx));
-        let mut room = [0; READ];
-        let error = match self.wire.read(&mut room) {
-            Ok(None) => return Poll::Ready(None),
-            Ok(Some(0)) => io::ErrorKind::UnexpectedEof.into(),
-            Ok(Some(count)) => {
-                let bytes = room.get(..count).unwrap_or_default();
-                return Poll::Ready(self.upload.received(bytes));
-            }
-            Err(error) => error,
-        };
-        let error = self.broken.take().unwrap_or(error);
-        Poll::Ready(Some(Err(UploadError::Connection(error.to_string()))))
+impl Running {
+    /// Unless it was answered before.
+    fn broken(&mut self, error: &io::Error) {
+        let broken = || Err(UploadError::Connection(end_of(error)));
+        self.ended.get_or_insert_with(broken);
     }
 }

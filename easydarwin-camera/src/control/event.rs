@@ -67,7 +67,7 @@ pub enum ControlEvent {
     },
     /// Put this snapshot over a connection of its own; one at a time is asked for. Then call
     /// [`uploaded`](super::ControlEngine::uploaded).
-    Upload(Upload),
+    Upload(Box<Upload>),
     /// Close the connection of the [`Upload`](Self::Upload) that was asked for last; nothing need
     /// be said of it any more.
     CancelUpload,

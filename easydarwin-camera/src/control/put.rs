@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use bytes::{Buf as _, Bytes};
-use easydarwin_core::protocol::UploadTicket;
+use bytes::Bytes;
+use easydarwin_core::protocol::{ErrorNum, UploadTicket};
 
 use super::CmsAddress;
 
@@ -13,8 +13,8 @@ const MAX_ANSWER: usize = 4096;
 /// A snapshot on its way beside the control connection.
 ///
 /// The shell connects to [`address`](Self::address), to the very host of the control connection and
-/// with the same trust; writes [`output`](Self::output) and calls [`written`](Self::written), and gives
-/// what comes to [`received`](Self::received), until that is ready. Then, or when the connection
+/// with the same trust; writes all of [`take_output`](Self::take_output), and gives what comes meanwhile
+/// and then to [`received`](Self::received), until that is ready. Then, or when the connection
 /// breaks, it calls [`uploaded`](super::ControlEngine::uploaded). `Debug` does not show the ticket.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -32,6 +32,9 @@ pub struct Upload {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UploadError {
+    /// The CMS gave no right to put it.
+    #[error("the CMS gave no ticket for the snapshot: {0}")]
+    NoTicket(ErrorNum),
     /// The CMS answered with another status than 2xx.
     #[error("the CMS refused the snapshot with HTTP status {0}")]
     Refused(u16),
@@ -71,23 +74,11 @@ impl Upload {
         }
     }
 
-    /// What is to be written next; empty when all is.
-    pub fn output(&self) -> &[u8] {
-        if self.head.is_empty() {
-            &self.jpeg
-        } else {
-            &self.head
-        }
-    }
-
-    /// So much of [`output`](Self::output) was written.
-    pub fn written(&mut self, count: usize) {
-        let of = if self.head.is_empty() {
-            &mut self.jpeg
-        } else {
-            &mut self.head
-        };
-        of.advance(count.min(of.len()));
+    /// The next bytes for the CMS.
+    pub fn take_output(&mut self) -> Option<Bytes> {
+        let parts = [&mut self.head, &mut self.jpeg];
+        let part = parts.into_iter().find(|part| !part.is_empty())?;
+        Some(std::mem::take(part))
     }
 
     /// What the CMS says, also before all is written; ready with how it ended.
@@ -164,15 +155,11 @@ mod tests {
     }
 
     #[test]
-    fn the_request_is_whole_however_little_is_taken_at_once() {
+    fn the_request_is_whole() {
         let mut upload = upload(b"\xff\xd8\xff");
         assert!(!format!("{upload:?}").contains("secret-text"));
-        let mut all = Vec::new();
-        while let Some(byte) = upload.output().first() {
-            all.push(*byte);
-            upload.written(1);
-        }
-        upload.written(1);
+        let parts = std::iter::from_fn(|| upload.take_output());
+        let all = parts.collect::<Vec<_>>().concat();
         let expected = format!(
             "PUT /snap/cam/2 HTTP/1.1\r\nHost: [::1]:7\r\nUser-Agent: {}\r\n\
              Authorization: Bearer secret-text\r\nContent-Type: image/jpeg\r\nContent-Length: 3\r\n\

@@ -1,13 +1,10 @@
 //! Snapshots on their way to the CMS: beside the connection where the CMS takes them so, else in
 //! messages.
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use easydarwin_core::protocol::{
-    Envelope, ErrorNum, Snapshot, UploadAck, UploadRequest, UploadTicket,
-};
+use easydarwin_core::protocol::{Envelope, ErrorNum, Snapshot, UploadRequest, UploadTicket};
 
 use super::put::{Upload, UploadError};
 use super::{ControlEngine, ControlEvent};
@@ -29,10 +26,10 @@ const MAX_TTL: u64 = 3600;
 pub(super) struct Uploads {
     /// The CMS takes them so.
     offered: bool,
-    /// Those that came with the wish for a snapshot: channel, and until when it counts.
-    tickets: Vec<(u32, UploadTicket, Instant)>,
+    /// What came with the last wish for a snapshot: of which channel, and until when it counts.
+    ticket: Option<(u32, UploadTicket, Instant)>,
     /// The newest of each channel.
-    waiting: VecDeque<(u32, Bytes)>,
+    waiting: Vec<(u32, Bytes)>,
     stage: Stage,
 }
 
@@ -68,9 +65,13 @@ impl Uploads {
         let jpeg = Bytes::copy_from_slice(jpeg);
         match self.waiting.iter_mut().find(|(c, _)| *c == channel) {
             Some((_, older)) => *older = jpeg,
-            None => self.waiting.push_back((channel, jpeg)),
+            None => self.waiting.push((channel, jpeg)),
         }
         true
+    }
+
+    fn next(&mut self) -> Option<(u32, Bytes)> {
+        (!self.waiting.is_empty()).then(|| self.waiting.remove(0))
     }
 }
 
@@ -112,7 +113,7 @@ impl ControlEngine {
             Err(UploadError::Refused(404 | 405)) => {
                 self.uploads.offered = false;
                 self.post(channel, &jpeg, now);
-                while let Some((channel, jpeg)) = self.uploads.waiting.pop_front() {
+                while let Some((channel, jpeg)) = self.uploads.next() {
                     self.post(channel, &jpeg, now);
                 }
             }
@@ -132,9 +133,7 @@ impl ControlEngine {
     pub(super) fn keep_ticket(&mut self, channel: u32, ticket: UploadTicket, now: Instant) {
         if self.uploads.offered {
             let until = now + Duration::from_secs(ticket.ttl_s.min(MAX_TTL));
-            let tickets = &mut self.uploads.tickets;
-            tickets.retain(|(other, ..)| *other != channel);
-            tickets.push((channel, ticket, until));
+            self.uploads.ticket = Some((channel, ticket, until));
         }
     }
 
@@ -146,17 +145,15 @@ impl ControlEngine {
         if message.cseq_number() != Some(cseq) {
             return;
         }
-        let Ok(ack) = UploadAck::from_envelope(message) else {
-            return;
-        };
+        let error = message.error().unwrap_or(ErrorNum::BAD_REQUEST);
         self.uploads.stage = Stage::Idle;
-        match ack.upload.filter(|_| ack.error.is_success()) {
-            Some(ticket) => self.upload(&ticket, now),
-            None => {
-                if let Some((channel, _)) = self.uploads.waiting.pop_front() {
-                    let error = ack.error;
+        match UploadTicket::read(&message.body) {
+            Some(ticket) if error.is_success() => self.upload(&ticket, now),
+            _ => {
+                if let Some((channel, _)) = self.uploads.next() {
+                    let error = UploadError::NoTicket(error);
                     self.events
-                        .push_back(ControlEvent::SnapshotAnswered { channel, error });
+                        .push_back(ControlEvent::SnapshotFailed { channel, error });
                 }
             }
         }
@@ -174,7 +171,7 @@ impl ControlEngine {
             return;
         }
         self.uploads.stage = Stage::Idle;
-        if let Some((channel, _)) = self.uploads.waiting.pop_front() {
+        if let Some((channel, _)) = self.uploads.next() {
             let error = UploadError::Timeout;
             self.events
                 .push_back(ControlEvent::SnapshotFailed { channel, error });
@@ -192,16 +189,16 @@ impl ControlEngine {
 
     /// Begins with the next one, if there is one and none under way.
     fn next_upload(&mut self, now: Instant) {
-        let Some(&(channel, _)) = self.uploads.waiting.front() else {
+        let Some(&(channel, _)) = self.uploads.waiting.first() else {
             return;
         };
         if !matches!(self.uploads.stage, Stage::Idle) {
             return;
         }
-        let tickets = &mut self.uploads.tickets;
-        tickets.retain(|(.., until)| now < *until);
-        if let Some(at) = tickets.iter().position(|(c, ..)| *c == channel) {
-            let (_, ticket, _) = tickets.swap_remove(at);
+        let brought = self.uploads.ticket.take_if(|(other, ..)| *other == channel);
+        if let Some((_, ticket, until)) = brought
+            && now < until
+        {
             self.upload(&ticket, now);
             return;
         }
@@ -220,11 +217,12 @@ impl ControlEngine {
         let Some(address) = self.dial.address().cloned() else {
             return;
         };
-        let Some((channel, jpeg)) = self.uploads.waiting.pop_front() else {
+        let Some((channel, jpeg)) = self.uploads.next() else {
             return;
         };
         let upload = Upload::new(channel, address, ticket, jpeg.clone());
-        self.events.push_back(ControlEvent::Upload(upload));
+        self.events
+            .push_back(ControlEvent::Upload(Box::new(upload)));
         let until = now + UPLOAD;
         self.uploads.stage = Stage::Running {
             channel,

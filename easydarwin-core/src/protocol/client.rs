@@ -1,6 +1,6 @@
 //! What clients and media servers ask the CMS for in JSON.
 
-use super::device::serial_of;
+use super::device::{number_of_channel, serial_of};
 use super::{Envelope, EnvelopeError, MessageType, parse_channel};
 
 /// Serial and channel: one stream of one device.
@@ -57,10 +57,7 @@ impl FreeStream {
                 super::check_serial(serial).map_err(|_| EnvelopeError::Field("Serial"))?;
                 StreamRef::new(serial, parse_channel(Some(channel)))
             }
-            None => StreamRef::new(
-                serial_of(body)?,
-                parse_channel(body.text("Channel").as_deref()),
-            ),
+            None => StreamRef::new(serial_of(body)?, number_of_channel(body)),
         };
         Ok(Self {
             stream,
@@ -78,7 +75,7 @@ impl FreeStream {
         message
             .body
             .set("Serial", self.stream.serial.as_str())
-            .set("Channel", self.stream.channel.to_string())
+            .set_number("Channel", self.stream.channel)
             .set_some("Generation", self.generation.map(|g| g.to_string()));
         message
     }

@@ -1,7 +1,7 @@
 //! PTZ, presets and talkback towards the device, and the answer to every command.
 
-use super::device::serial_of;
-use super::{Envelope, EnvelopeError, ErrorNum, MessageType, Route, parse_channel};
+use super::device::{number_of_channel, serial_of};
+use super::{Envelope, EnvelopeError, ErrorNum, MessageType, Route};
 
 /// `MSG_SD_CONTROL_PTZ_REQ`: move, zoom, focus, aperture. Values are upper case.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,7 +90,7 @@ macro_rules! control_message {
                 let body = &message.body;
                 Ok(Self {
                     serial: serial_of(body)?,
-                    channel: parse_channel(body.text("Channel").as_deref()),
+                    channel: number_of_channel(body),
                     $($field: body.text_or_empty($key),)*
                     route: Route::read(body),
                 })
@@ -101,7 +101,7 @@ macro_rules! control_message {
                 let mut message = Envelope::request(MessageType::$kind, cseq);
                 let body = &mut message.body;
                 body.set("Serial", self.serial.as_str())
-                    .set("Channel", self.channel.to_string())
+                    .set_number("Channel", self.channel)
                     $(.set($key, self.$field.as_str()))*;
                 self.route.write(body);
                 message
@@ -163,7 +163,7 @@ impl ControlAck {
             kind: Self::kind_for(request.kind()?)?,
             error,
             serial: body.text_or_empty("Serial"),
-            channel: parse_channel(body.text("Channel").as_deref()),
+            channel: number_of_channel(body),
             protocol: body.text_or_empty("Protocol"),
             reserve: body.text_or_empty("Reserve"),
             route: Route::read(body).swapped(),
@@ -175,7 +175,7 @@ impl ControlAck {
         let mut message = Envelope::answer(self.kind, cseq, self.error);
         let body = &mut message.body;
         body.set("Serial", self.serial.as_str())
-            .set("Channel", self.channel.to_string())
+            .set_number("Channel", self.channel)
             .set("Protocol", self.protocol.as_str())
             .set("Reserve", self.reserve.as_str());
         self.route.write(body);

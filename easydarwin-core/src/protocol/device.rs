@@ -2,6 +2,7 @@
 
 use super::{
     ClockQuality, Envelope, EnvelopeError, ErrorNum, Ext, Fields, MessageType, check_serial,
+    parse_channel,
 };
 
 /// What kind of device registers.
@@ -251,10 +252,15 @@ fn channel_of(fields: &Fields) -> Option<ChannelInfo> {
 fn channel_fields(channel: &ChannelInfo) -> Fields {
     let mut fields = Fields::new();
     fields
-        .set("Channel", channel.channel.to_string())
+        .set_number("Channel", channel.channel)
         .set("Name", channel.name.as_str())
         .set("Status", if channel.online { "online" } else { "offline" });
     fields
+}
+
+/// `Channel` as a number.
+pub(super) fn number_of_channel(body: &Fields) -> u32 {
+    parse_channel(body.text("Channel").as_deref())
 }
 
 pub(super) fn serial_of(body: &Fields) -> Result<String, EnvelopeError> {

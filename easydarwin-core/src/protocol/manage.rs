@@ -1,8 +1,8 @@
 //! Managing a device: reboot, configuration, a picture on request. Ours: only to devices that listed
 //! it in `Ext`.
 
-use super::device::serial_of;
-use super::{Envelope, EnvelopeError, Fields, MessageType, Route, UploadTicket, parse_channel};
+use super::device::{number_of_channel, serial_of};
+use super::{Envelope, EnvelopeError, Fields, MessageType, Route, UploadTicket};
 
 /// `MSG_SD_REBOOT_REQ`: start anew. The device answers before it does.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,7 +57,7 @@ impl SnapshotRequest {
         message.expect(MessageType::SnapshotReq)?;
         Ok(Self {
             serial: serial_of(&message.body)?,
-            channel: parse_channel(message.body.text("Channel").as_deref()),
+            channel: number_of_channel(&message.body),
             upload: UploadTicket::read(&message.body),
             route: Route::read(&message.body),
         })
@@ -68,7 +68,7 @@ impl SnapshotRequest {
         let mut message = Envelope::request(MessageType::SnapshotReq, cseq);
         let body = &mut message.body;
         body.set("Serial", self.serial.as_str())
-            .set("Channel", self.channel.to_string());
+            .set_number("Channel", self.channel);
         if let Some(upload) = &self.upload {
             upload.write(body);
         }

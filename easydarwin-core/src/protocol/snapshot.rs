@@ -1,7 +1,7 @@
 //! Messages of devices: pictures.
 
-use super::device::serial_of;
-use super::{Envelope, EnvelopeError, ErrorNum, MessageType, parse_channel};
+use super::device::{number_of_channel, serial_of};
+use super::{Envelope, EnvelopeError, ErrorNum, MessageType};
 
 /// `MSG_DS_POST_SNAP_REQ`: a picture of a channel.
 #[derive(Clone, PartialEq, Eq)]
@@ -52,7 +52,7 @@ impl Snapshot {
         let body = &message.body;
         Ok(Self {
             serial: serial_of(body)?,
-            channel: parse_channel(body.text("Channel").as_deref()),
+            channel: number_of_channel(body),
             kind: body.non_empty("Type").ok_or(EnvelopeError::Field("Type"))?,
             time: body
                 .text_or_empty("Time")
@@ -72,7 +72,7 @@ impl Snapshot {
         message
             .body
             .set("Serial", self.serial.as_str())
-            .set("Channel", self.channel.to_string())
+            .set_number("Channel", self.channel)
             .set("Type", self.kind.as_str())
             .set("Time", self.time.as_str())
             .set("Image", self.image.as_str());
@@ -101,7 +101,7 @@ impl SnapshotAck {
         Ok(Self {
             error: message.error().ok_or(EnvelopeError::Field("ErrorNum"))?,
             serial: message.body.text_or_empty("Serial"),
-            channel: parse_channel(message.body.text("Channel").as_deref()),
+            channel: number_of_channel(&message.body),
         })
     }
 
@@ -111,7 +111,7 @@ impl SnapshotAck {
         message
             .body
             .set("Serial", self.serial.as_str())
-            .set("Channel", self.channel.to_string());
+            .set_number("Channel", self.channel);
         message
     }
 }

@@ -1,7 +1,7 @@
 //! Start and stop of a push.
 
-use super::device::serial_of;
-use super::{Envelope, EnvelopeError, ErrorNum, Fields, MessageType, parse_channel};
+use super::device::{number_of_channel, serial_of};
+use super::{Envelope, EnvelopeError, ErrorNum, Fields, MessageType};
 
 /// `From`, `To`, `Via` of messages that pass through the CMS. Opaque to the device: it swaps
 /// `From` and `To` in its answer and keeps `Via`.
@@ -123,7 +123,7 @@ impl PushRequest {
         let body = &message.body;
         Ok(Self {
             serial: serial_of(body)?,
-            channel: parse_channel(body.text("Channel").as_deref()),
+            channel: number_of_channel(body),
             reserve: body.non_empty("Reserve").unwrap_or_else(|| "1".into()),
             server_ip: body
                 .non_empty("Server_IP")
@@ -143,7 +143,7 @@ impl PushRequest {
         let port = self.server_port.to_string();
         let body = &mut message.body;
         body.set("Serial", self.serial.as_str())
-            .set("Channel", self.channel.to_string())
+            .set_number("Channel", self.channel)
             .set("Protocol", "RTSP")
             .set("Reserve", self.reserve.as_str())
             .set("Server_IP", self.server_ip.as_str())
@@ -207,7 +207,7 @@ impl PushAck {
         Ok(Self {
             error: message.error().ok_or(EnvelopeError::Field("ErrorNum"))?,
             serial: body.text_or_empty("Serial"),
-            channel: parse_channel(body.text("Channel").as_deref()),
+            channel: number_of_channel(body),
             server_ip: body.text_or_empty("Server_IP"),
             server_port: port_of(body),
             reserve: body.text_or_empty("Reserve"),
@@ -220,7 +220,7 @@ impl PushAck {
         let mut message = Envelope::answer(MessageType::PushStreamAck, cseq, self.error);
         let body = &mut message.body;
         body.set("Serial", self.serial.as_str())
-            .set("Channel", self.channel.to_string())
+            .set_number("Channel", self.channel)
             .set("Protocol", "RTSP")
             .set("Reserve", self.reserve.as_str())
             .set("Server_IP", self.server_ip.as_str())
@@ -264,7 +264,7 @@ impl StopRequest {
         let body = &message.body;
         Ok(Self {
             serial: serial_of(body)?,
-            channel: parse_channel(body.text("Channel").as_deref()),
+            channel: number_of_channel(body),
             reserve: body.text_or_empty("Reserve"),
             route: Route::read(body),
         })
@@ -275,7 +275,7 @@ impl StopRequest {
         let mut message = Envelope::request(MessageType::StopStreamReq, cseq);
         let body = &mut message.body;
         body.set("Serial", self.serial.as_str())
-            .set("Channel", self.channel.to_string())
+            .set_number("Channel", self.channel)
             .set("Protocol", "RTSP")
             .set("Reserve", self.reserve.as_str());
         self.route.write(body);
@@ -318,7 +318,7 @@ impl StopAck {
         Ok(Self {
             error: message.error().ok_or(EnvelopeError::Field("ErrorNum"))?,
             serial: body.text_or_empty("Serial"),
-            channel: parse_channel(body.text("Channel").as_deref()),
+            channel: number_of_channel(body),
             route: Route::read(body),
         })
     }
@@ -328,7 +328,7 @@ impl StopAck {
         let mut message = Envelope::answer(MessageType::StopStreamAck, cseq, self.error);
         let body = &mut message.body;
         body.set("Serial", self.serial.as_str())
-            .set("Channel", self.channel.to_string())
+            .set_number("Channel", self.channel)
             .set("Protocol", "RTSP");
         self.route.write(body);
         message

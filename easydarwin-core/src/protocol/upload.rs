@@ -3,8 +3,8 @@
 
 use std::fmt;
 
-use super::device::serial_of;
-use super::{Envelope, EnvelopeError, ErrorNum, Fields, MessageType, parse_channel};
+use super::device::{number_of_channel, serial_of};
+use super::{Envelope, EnvelopeError, ErrorNum, Fields, MessageType};
 
 /// The right to put one snapshot of one channel, once and soon. `Debug` does not show the ticket.
 #[derive(Clone, PartialEq, Eq)]
@@ -23,12 +23,14 @@ impl UploadTicket {
     /// Longest path, and longest ticket, in bytes.
     pub const MAX_LEN: usize = 256;
 
-    /// What can stand in the head of a request; `None` when there is nothing, or nothing such.
-    pub(super) fn read(body: &Fields) -> Option<Self> {
-        let clean = |key| body.non_empty(key).filter(|text| is_clean(text));
+    /// Of a message's body; `None` when there is nothing, or nothing that can stand in the head of a
+    /// request.
+    pub fn read(body: &Fields) -> Option<Self> {
+        let path = clean(body, "UploadPath")?;
+        path.starts_with('/').then_some(())?;
         Some(Self {
-            path: clean("UploadPath").filter(|path| path.starts_with('/'))?,
-            ticket: clean("UploadTicket")?,
+            path,
+            ticket: clean(body, "UploadTicket")?,
             ttl_s: body.number("UploadTTL")?,
         })
     }
@@ -50,8 +52,10 @@ impl fmt::Debug for UploadTicket {
 }
 
 /// Nothing that ends a word or a line.
-fn is_clean(text: &str) -> bool {
-    text.len() <= UploadTicket::MAX_LEN && text.bytes().all(|b| b.is_ascii_graphic())
+fn clean(body: &Fields, key: &str) -> Option<String> {
+    let text = body.non_empty(key)?;
+    let clean = text.len() <= UploadTicket::MAX_LEN && text.bytes().all(|b| b.is_ascii_graphic());
+    clean.then_some(text)
 }
 
 /// `MSG_DS_UPLOAD_REQ`: the device has a snapshot of this channel and wants to put it.
@@ -73,7 +77,7 @@ impl UploadRequest {
         let body = &message.body;
         Ok(Self {
             serial: serial_of(body)?,
-            channel: parse_channel(body.text("Channel").as_deref()),
+            channel: number_of_channel(body),
         })
     }
 
@@ -83,7 +87,7 @@ impl UploadRequest {
         message
             .body
             .set("Serial", self.serial.as_str())
-            .set("Channel", self.channel.to_string());
+            .set_number("Channel", self.channel);
         message
     }
 }
@@ -122,7 +126,7 @@ impl UploadAck {
         Ok(Self {
             error: message.error().ok_or(EnvelopeError::Field("ErrorNum"))?,
             serial: body.text_or_empty("Serial"),
-            channel: parse_channel(body.text("Channel").as_deref()),
+            channel: number_of_channel(body),
             upload: UploadTicket::read(body),
         })
     }
@@ -132,7 +136,7 @@ impl UploadAck {
         let mut message = Envelope::answer(MessageType::UploadAck, cseq, self.error);
         let body = &mut message.body;
         body.set("Serial", self.serial.as_str())
-            .set("Channel", self.channel.to_string());
+            .set_number("Channel", self.channel);
         if let Some(upload) = &self.upload {
             upload.write(body);
         }

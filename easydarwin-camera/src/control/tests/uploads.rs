@@ -65,9 +65,8 @@ impl Bench {
         let mut upload = upload.clone();
         assert_eq!(upload.address, CmsAddress::plain("cms:1"));
         let mut text = String::new();
-        while !upload.output().is_empty() {
-            text += &String::from_utf8_lossy(upload.output());
-            upload.written(upload.output().len());
+        while let Some(bytes) = upload.take_output() {
+            text += &String::from_utf8_lossy(&bytes);
         }
         (upload.channel, text)
     }
@@ -192,16 +191,12 @@ fn without_a_ticket_nothing_goes() {
     let events = refuse(&mut bench, &|ack| {
         ack.header.set("ErrorNum", "429");
     });
-    let error = ErrorNum::TOO_MANY;
-    let channel = 1;
-    assert_eq!(events, [ControlEvent::SnapshotAnswered { channel, error }]);
+    let error = UploadError::NoTicket(ErrorNum::TOO_MANY);
+    assert_eq!(events, [failed(1, error)]);
     let events = refuse(&mut bench, &|ack| {
         ack.body.set("UploadPath", "http://elsewhere/");
     });
-    assert!(
-        !events.iter().any(|e| matches!(e, ControlEvent::Upload(_))),
-        "{events:?}"
-    );
+    assert_eq!(events, [failed(1, UploadError::NoTicket(ErrorNum::OK))]);
     // Nor while the CMS is silent; then the next one has its turn.
     assert!(bench.picture(1, b"one"));
     assert!(bench.picture(2, b"two"));
