@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use easydarwin_core::media::base64;
 use easydarwin_core::protocol::{Envelope, ErrorNum, Snapshot, UploadRequest, UploadTicket};
 
 use super::put::{Upload, UploadError};
@@ -236,7 +237,8 @@ impl ControlEngine {
         if self.output_len > MAX_PICTURES {
             return false;
         }
-        let image = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, jpeg);
+        let mut image = String::new();
+        base64::encode(jpeg, &mut image);
         let mut snapshot = Snapshot::jpeg(self.config.serial.as_str(), channel, image);
         if let Some(wall) = self.wall_clock(now) {
             let at = Civil::of(wall);

@@ -1,10 +1,11 @@
-//! Base64 of parameter sets in SDP. Here because the `base64` crate is optional in this crate and
-//! because cameras leave out padding or break lines.
+//! Base64 (RFC 4648, 4) of parameter sets in SDP, and of whatever else a device says or hears: small, for
+//! firmware, and lenient, because cameras leave out padding or break lines.
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 /// Appends the standard form with padding.
-pub(crate) fn encode(data: &[u8], out: &mut String) {
+pub fn encode(data: &[u8], out: &mut String) {
+    out.reserve(data.len().div_ceil(3) * 4);
     let symbol = |bits: u32| {
         let index = usize::try_from(bits & 0x3f).unwrap_or(0);
         char::from(ALPHABET.get(index).copied().unwrap_or(b'A'))
@@ -25,7 +26,7 @@ pub(crate) fn encode(data: &[u8], out: &mut String) {
 
 /// Reads the standard and the URL alphabet; white space and padding are skipped. `None` for other
 /// characters or a length that no encoder makes.
-pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
+pub fn decode(text: &str) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(text.len() / 4 * 3 + 3);
     let mut bits = 0_u32;
     let mut count = 0_u8;

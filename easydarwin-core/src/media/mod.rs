@@ -5,7 +5,7 @@
 //! read what muxers need from parameter sets; [`nal`] splits and joins NAL units.
 
 pub mod aac;
-pub(crate) mod base64;
+pub mod base64;
 mod bits;
 mod dts;
 pub mod h264;

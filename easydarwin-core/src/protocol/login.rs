@@ -29,11 +29,13 @@
 //! Media nodes join with the same algebra, the join key being the key and `node:` and the
 //! node's id the serial.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ::base64::Engine as _;
+use ::base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
+
+use crate::media::base64;
 
 /// What stands in `Auth`.
 pub const ED1: &str = "ED1";
@@ -43,12 +45,12 @@ pub const NONCE_LEN: usize = 18;
 
 /// A nonce as text, from [`NONCE_LEN`] random bytes of the caller's.
 pub fn nonce(random: [u8; NONCE_LEN]) -> String {
-    URL_SAFE_NO_PAD.encode(random)
+    url_text(&random)
 }
 
 /// A device key as text, from 32 random bytes of the caller's.
 pub fn key_text(random: [u8; 32]) -> String {
-    URL_SAFE_NO_PAD.encode(random)
+    url_text(&random)
 }
 
 /// The device's side: what follows from its key.
@@ -91,7 +93,7 @@ impl DeviceKey {
     pub fn proof(&self, client_nonce: &str, nonce: &str) -> String {
         let auth = auth_message(&self.serial, client_nonce, nonce);
         let signature = hmac(&self.verifier.stored_key, &[auth.as_bytes()]);
-        URL_SAFE_NO_PAD.encode(xor(&self.client_key, &signature))
+        url_text(&xor(&self.client_key, &signature))
     }
 
     /// Whether the CMS's `ServerProof` is right.
@@ -137,7 +139,7 @@ impl Verifier {
     /// `ServerProof` for these nonces.
     pub fn server_proof(&self, serial: &str, client_nonce: &str, nonce: &str) -> String {
         let auth = auth_message(serial, client_nonce, nonce);
-        URL_SAFE_NO_PAD.encode(hmac(&self.server_key, &[auth.as_bytes()]))
+        url_text(&hmac(&self.server_key, &[auth.as_bytes()]))
     }
 }
 
@@ -151,6 +153,19 @@ pub fn secrets_equal(a: &[u8], b: &[u8]) -> bool {
     // Digests first, so that not even the length shows.
     let (a, b) = (Sha256::digest(a), Sha256::digest(b));
     a.as_slice().ct_eq(b.as_slice()).into()
+}
+
+/// The alphabet for URLs, without padding (RFC 4648, 5).
+fn url_text(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    base64::encode(bytes, &mut text);
+    let other = |c| match c {
+        '+' => Some('-'),
+        '/' => Some('_'),
+        '=' => None,
+        same => Some(same),
+    };
+    text.chars().filter_map(other).collect()
 }
 
 /// Neither serials nor nonces hold a comma, so the text is unambiguous.
@@ -204,6 +219,13 @@ mod tests {
         let other = DeviceKey::new("Secret", "cam");
         assert!(!verifier.check("cam", "a", "b", &other.proof("a", "b")));
         assert!(!device.check_server("a", "b", &other.verifier().server_proof("cam", "a", "b")));
+    }
+
+    #[test]
+    fn texts_are_of_the_alphabet_for_urls() {
+        for random in [[0xff; 32], [0xfb; 32], [0; 32]] {
+            assert_eq!(key_text(random), URL_SAFE_NO_PAD.encode(random));
+        }
     }
 
     #[test]

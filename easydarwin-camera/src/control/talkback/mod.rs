@@ -9,18 +9,10 @@ mod tests;
 
 use std::time::{Duration, Instant};
 
-use base64::Engine as _;
-use base64::alphabet;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
 
 use self::buffer::JitterBuffer;
 
-/// Some clients leave the padding out.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &alphabet::STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
 /// Longest piece, in bytes: a second of G.711. Clients send 20 to 200 ms.
 const MAX_PIECE: usize = 8000;
 /// Who says nothing for so long has no claim to the loudspeaker: the CMS's own limit. It does
@@ -138,7 +130,7 @@ impl Talk {
         if audio.len() > MAX_PIECE * 4 / 3 + 4 {
             return false;
         }
-        let Ok(audio) = BASE64.decode(audio.as_bytes()) else {
+        let Some(audio) = easydarwin_core::media::base64::decode(audio) else {
             return false;
         };
         if audio.is_empty() || audio.len() > MAX_PIECE {
