@@ -5,6 +5,7 @@
 //! which nobody sees that the uplink has become slow. Every option is tried, for the kernels of
 //! devices begin with 3.10, and what is not there has a substitute or is done without.
 
+use std::io;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -14,9 +15,12 @@ use socket2::SockRef;
 use crate::feedback::Uplink;
 
 /// Least room for what is not sent yet, in bytes: less costs wake-ups.
-const LEAST_ROOM: u64 = 32 * 1024;
-/// Room for so many milliseconds of the bitrate.
-const ROOM_MS: u64 = 150;
+const LEAST_ROOM: u64 = 8 * 1024;
+/// Room for so many milliseconds of the bitrate: what was taken for a link that then shrinks to
+/// an eighth leaves in half a second.
+const ROOM_MS: u64 = 64;
+/// As many times as much for a buffer that also holds what is under way.
+const WAY: u32 = 4;
 /// A dead peer is given up after so long without acknowledgement.
 const USER_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -66,10 +70,10 @@ impl UplinkSocket {
         prepared
     }
 
-    /// Follows the bitrate, in bits a second; no system call unless the room changes by an eighth.
+    /// Follows what the uplink carries, in bits a second; no system call unless the room changes by an
+    /// eighth.
     pub fn set_bitrate(&mut self, socket: &impl AsFd, bitrate: u32) {
-        let room = (u64::from(bitrate) * ROOM_MS / 8000).max(LEAST_ROOM);
-        let room = u32::try_from(room).unwrap_or(u32::MAX);
+        let room = room_for(bitrate);
         if room.abs_diff(self.room) <= self.room / 8 {
             return;
         }
@@ -80,6 +84,21 @@ impl UplinkSocket {
         if self.bound == Bound::SendBuffer && !set_send_buffer(socket, room) {
             self.bound = Bound::None;
         }
+    }
+
+    /// Writes the end of an access unit: what is written next will wait until there is room for it
+    /// (`MSG_EOR`, Linux 4.7). Without that mark the kernel fills up its last segment first, to 64 KiB, however
+    /// little room is left.
+    ///
+    /// # Errors
+    /// What the system said; [`WouldBlock`](io::ErrorKind::WouldBlock) when there is no room.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    pub fn write_unit(&self, socket: &impl AsFd, bytes: &[u8]) -> io::Result<usize> {
+        /// As linux/socket.h has them on all architectures; without the second a peer that has gone ends the
+        /// process.
+        const MSG_EOR: i32 = 0x80;
+        const MSG_NOSIGNAL: i32 = 0x4000;
+        SockRef::from(socket).send_with_flags(bytes, MSG_EOR | MSG_NOSIGNAL)
     }
 
     /// By what the kernel's queue is bounded.
@@ -96,6 +115,12 @@ impl UplinkSocket {
     pub fn room(&self) -> u32 {
         self.room
     }
+}
+
+/// Room for what is not sent yet, in bytes, on an uplink of so many bits a second.
+pub(crate) fn room_for(bitrate: u32) -> u32 {
+    let room = (u64::from(bitrate) * ROOM_MS / 8000).max(LEAST_ROOM);
+    u32::try_from(room).unwrap_or(u32::MAX)
 }
 
 impl SocketState {
@@ -163,19 +188,17 @@ fn set_user_timeout(_: &impl AsFd) -> bool {
     false
 }
 
-/// The buffer also holds what is under way, and the kernel's own structures: it doubles the value
-/// for these, and twice the room leaves as much for the way.
+/// The buffer also holds what is under way, and the kernel's own structures, for which it doubles the
+/// value.
 fn set_send_buffer(socket: &impl AsFd, room: u32) -> bool {
-    let bytes = usize::try_from(room)
-        .unwrap_or(usize::MAX)
-        .saturating_mul(2);
+    let bytes = usize::try_from(room.saturating_mul(WAY)).unwrap_or(usize::MAX);
     SockRef::from(socket).set_send_buffer_size(bytes).is_ok()
 }
 
 #[cfg(test)]
 #[cfg(target_os = "linux")]
 mod tests {
-    use std::io::{self, Read as _, Write as _};
+    use std::io::{Read as _, Write as _};
     use std::net::{TcpListener, TcpStream};
     use std::os::unix::net::UnixStream;
 
@@ -218,14 +241,14 @@ mod tests {
             (Bound::Unsent, true)
         );
         assert_eq!(options.tcp_user_timeout().unwrap(), Some(USER_TIMEOUT));
-        assert_eq!(options.tcp_notsent_lowat().unwrap(), 32 * 1024);
+        assert_eq!(options.tcp_notsent_lowat().unwrap(), 8 * 1024);
         uplink.set_bitrate(&ours, 8_000_000);
-        assert_eq!(options.tcp_notsent_lowat().unwrap(), 150_000);
+        assert_eq!(options.tcp_notsent_lowat().unwrap(), 64_000);
         // Not worth a call.
         uplink.set_bitrate(&ours, 8_400_000);
-        assert_eq!(options.tcp_notsent_lowat().unwrap(), 150_000);
+        assert_eq!(options.tcp_notsent_lowat().unwrap(), 64_000);
         uplink.set_bitrate(&ours, u32::MAX);
-        assert_eq!(uplink.room(), 80_530_636);
+        assert_eq!(uplink.room(), 34_359_738);
     }
 
     /// What the poller is told of matters: a socket above its low-water mark is not writable.

@@ -27,6 +27,9 @@ pub struct TcpInfo {
     pub sacked_segments: u32,
     /// Largest segment in bytes.
     pub segment_size: u32,
+    /// Bytes that were acknowledged since the connection began, those of its beginning and end (one each)
+    /// included (Linux 4.1).
+    pub acked: Option<u64>,
     /// Bytes that were written and not sent (Linux 4.6).
     pub unsent: Option<u64>,
     /// Bytes a second that reach the peer, as measured last (Linux 4.9).
@@ -50,6 +53,7 @@ impl TcpInfo {
             unacked_segments: u32_at(24)?,
             sacked_segments: u32_at(28)?,
             rtt: Duration::from_micros(u32_at(68)?.into()),
+            acked: u64_at(120),
             unsent: u32_at(144).map(u64::from),
             delivery_rate: u64_at(160),
         })
@@ -177,6 +181,13 @@ mod tests {
         peer.try_write(b"!").unwrap();
         ours.readable().await.unwrap();
         assert_eq!(send_queue(&ours), Some(empty));
+        let sent = u64::try_from(written).unwrap() + 1;
+        assert!(
+            tcp_info(&ours)
+                .unwrap()
+                .acked
+                .is_none_or(|acked| acked == sent)
+        );
     }
 
     #[test]
@@ -213,7 +224,9 @@ mod tests {
         );
         assert_eq!(linux_3_10.sacked_segments, 2);
         assert_eq!((linux_3_10.unsent, linux_3_10.delivery_rate), (None, None));
+        assert_eq!(linux_3_10.acked, None);
         let linux_4_6 = read(160).unwrap();
+        assert!(linux_4_6.acked.is_some());
         assert_eq!(
             (linux_4_6.unsent, linux_4_6.delivery_rate),
             (Some(77), None)

@@ -96,11 +96,6 @@ impl ChannelShell {
                 });
             }
             ChannelEvent::Advice(advice) => {
-                if let Way::Up(connection) = &mut self.way
-                    && let crate::feedback::Advice::Bitrate(bps) = advice
-                {
-                    connection.socket.set_bitrate(&connection.link, bps);
-                }
                 self.reporter.report(CameraEvent::Advice {
                     channel: number,
                     advice,
@@ -235,7 +230,7 @@ impl Connection {
         self.link.flush()?;
         self.blocked = false;
         while !channel.output().is_empty() {
-            let count = self.link.try_write(channel.output())?.unwrap_or(0);
+            let count = self.try_write(channel.output())?;
             channel.written(count, now);
             self.sent += u64::try_from(count).unwrap_or(0);
             if count == 0 {
@@ -254,8 +249,22 @@ impl Connection {
             };
             SocketState::read(&self.link).fill(&mut uplink);
             channel.uplink(uplink, now);
+            self.socket.set_bitrate(&self.link, channel.carried(now));
         }
         Ok(())
+    }
+
+    /// Writes what ends with an access unit.
+    fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        if self.link.is_direct() {
+            match self.socket.write_unit(&self.link, bytes) {
+                // The runtime has to see it, too.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => return result,
+            }
+        }
+        Ok(self.link.try_write(bytes)?.unwrap_or(0))
     }
 
     fn poll(

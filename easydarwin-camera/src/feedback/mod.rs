@@ -6,6 +6,7 @@
 //! - [`KeyRequests`]: many wishes for a key frame, few requests to the encoder.
 
 mod config;
+mod departure;
 mod key_requests;
 mod meter;
 mod rate;
@@ -15,6 +16,7 @@ mod tests;
 mod uplink;
 
 pub use config::{BitrateRange, RateConfig};
+pub(crate) use departure::Departure;
 pub use key_requests::KeyRequests;
 pub use rate::RateController;
 pub use uplink::{Advice, StreamChoice, Uplink};

@@ -2,7 +2,7 @@ use std::time::{Duration, Instant};
 
 use super::meter::Meter;
 use super::streams::Streams;
-use super::{Advice, RateConfig, StreamChoice, Uplink};
+use super::{Advice, Departure, RateConfig, StreamChoice, Uplink};
 
 /// A change is advised when it is at least this part of what was advised before, in percent.
 const HYSTERESIS: u64 = 3;
@@ -147,6 +147,24 @@ impl RateController {
         most.saturating_sub(beyond).max(most / 4)
     }
 
+    /// What the kernel's room for unsent bytes should be measured by, in bits a second: what
+    /// the uplink carries as soon as that is seen, long before advice has changed anything; until then
+    /// what was advised, or delivered without advice.
+    pub fn carried(&self, now: Instant) -> u32 {
+        let carried = self.meter.carried(now, self.on_wire(self.advised));
+        u32::try_from(carried).unwrap_or(u32::MAX)
+    }
+
+    /// What is before whatever is handed to the kernel now.
+    pub(crate) fn departure(&self, now: Instant) -> Departure {
+        self.meter.departure(now, self.on_wire(self.advised))
+    }
+
+    /// Whether the kernel holds more than it can send.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.meter.is_busy()
+    }
+
     /// Another connection: its counters begin at zero. What was learned of the uplink stays.
     pub fn reconnected(&mut self) {
         self.meter = Meter::new(self.config.low());
@@ -203,9 +221,11 @@ impl RateController {
         let drains = self
             .last_cut
             .is_some_and(|cut| delay < cut.delay * 4 / 5 && !dropped);
-        // Too much is what the uplink does not carry, or else what filled it with bursts.
+        // Too much is what the uplink does not carry, or else what filled it with bursts. If it has just shrunk, the
+        // best of the last time was before.
+        let seen = self.meter.drain_rate(now).unwrap_or(capacity);
         let (wanted, too_much) = if fitting < percent(self.target, 100 - HYSTERESIS) {
-            (fitting, capacity)
+            (fitting, capacity.min(seen))
         } else if self.since_cut(now) >= PATIENCE && !drains {
             let sent = self.on_wire(self.target);
             (percent(self.target, SHARE), capacity.min(sent))

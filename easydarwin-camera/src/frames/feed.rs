@@ -15,10 +15,14 @@ use super::sender::{Channel, JUMP, KEY, LENGTHS, Mode};
 use super::stream::StreamFeed;
 use super::sync::Ordering;
 use super::wake::Alarm;
-use crate::feedback::StreamChoice;
+use crate::feedback::{Departure, StreamChoice};
 
 /// A ring that is fuller than this keeps nothing of the past while a push goes on.
 const CROWDED_PERCENT: u64 = 75;
+
+/// How much later than the latency a picture may leave: a quarter of the 200 ms that are allowed, for what is
+/// known of the uplink is past.
+const KERNEL_DELAY: Duration = Duration::from_millis(50);
 
 /// The end of a [`queue`](super::queue) that a camera sends from.
 #[derive(Debug)]
@@ -35,6 +39,8 @@ pub struct FrameFeed {
     allowed: Duration,
     live: bool,
     of_source: bool,
+    /// When what is sent next would leave.
+    departure: Departure,
     scratch: Vec<u8>,
 }
 
@@ -77,6 +83,7 @@ impl FrameFeed {
             allowed: config.max_latency,
             live: false,
             of_source: false,
+            departure: Departure::default(),
             scratch: Vec::new(),
         };
         feed.set_resting_mode(false);
@@ -111,6 +118,22 @@ impl FrameFeed {
         if caught_up {
             self.allowed = self.max_latency;
         }
+    }
+
+    /// When what is sent next would leave the kernel, from now on: a picture that would leave too late is
+    /// not begun.
+    pub(crate) fn set_departure(&mut self, departure: Departure) {
+        self.departure = departure;
+    }
+
+    /// Nothing is sent before: the kernel holds enough.
+    pub(crate) fn held(&self, now: Instant) -> Option<Instant> {
+        self.departure.held(now)
+    }
+
+    /// How long frames may wait as configured.
+    pub(crate) fn configured_latency(&self) -> Duration {
+        self.configured_latency
     }
 
     /// Frames dropped because the uplink was too slow.
@@ -168,6 +191,14 @@ impl FrameFeed {
     pub(crate) fn next_of(&mut self, now: Instant, audio: Option<bool>) -> Option<Next> {
         let now_us = self.micros(now);
         let oldest_us = now_us.saturating_sub(as_micros(self.allowed));
+        let past = self.allowed.saturating_sub(self.max_latency);
+        let latest = self.configured_latency + past + KERNEL_DELAY;
+        let departure = self.departure;
+        let leaves_late = |meta: &Meta| {
+            let age = Duration::from_micros(now_us.saturating_sub(meta.pushed_us));
+            let len = usize::try_from(meta.len).unwrap_or(usize::MAX);
+            age.saturating_add(departure.after(len, now)) > latest
+        };
         let mut first: Option<(usize, Meta)> = None;
         self.change_streams(oldest_us);
         for (at, stream) in self.streams.iter_mut().enumerate() {
@@ -179,7 +210,7 @@ impl FrameFeed {
             }
             let head = stream.consumer.head();
             let before = stream.read;
-            stream.skip_late(head, oldest_us);
+            stream.skip_late(head, oldest_us, leaves_late);
             stream.skip_undecodable(head);
             if stream.read != before {
                 stream.consumer.release_to(stream.read);
@@ -230,6 +261,9 @@ impl FrameFeed {
         let Some(stream) = self.streams.get_mut(next.stream) else {
             return;
         };
+        if dropped.is_none() {
+            self.departure.add(next.len, now);
+        }
         if stream.read >= stream.counted {
             match dropped {
                 None => stream.shared.counters.sent(),
@@ -288,7 +322,7 @@ impl FrameFeed {
             return;
         };
         let head = stream.consumer.head();
-        stream.skip_late(head, oldest_us);
+        stream.skip_late(head, oldest_us, |_| false);
         stream.skip_undecodable(head);
         stream.consumer.release_to(stream.read);
         if !stream.has_frames() {

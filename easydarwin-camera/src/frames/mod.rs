@@ -7,7 +7,8 @@
 //! when the uplink is too slow, video is dropped up to the next key frame, never half a picture,
 //! and audio, which needs little, goes on.
 //!
-//! The feed drops what has become older than [`QueueConfig::max_latency`], and keeps the last
+//! The feed drops what has become older than [`QueueConfig::max_latency`], or would be by the time that it has left
+//! the socket, and keeps the last
 //! [`QueueConfig::pre_roll`] while nobody watches, in the same ring.
 
 mod bell;
@@ -46,7 +47,10 @@ pub struct QueueConfig {
     pub video_bytes: usize,
     /// Bytes for each audio stream, at least 4 KiB. Default 64 KiB.
     pub audio_bytes: usize,
-    /// What has waited longer is not sent any more. Default 1 s.
+    /// What has waited longer is not sent any more, and no picture is begun that would leave the socket later. With
+    /// 200 ms more for what cannot be foreseen, that is how late a picture can be on the wire; except one that
+    /// alone takes longer, if it was begun when the uplink shrank, and such a one every 5 s at most, to see whether the uplink has
+    /// recovered. Default 1 s.
     pub max_latency: Duration,
     /// A further sender, the last one, takes the small pictures of the first video track: the sub stream, of the
     /// same codec, which is sent in place of the main one when the uplink is too slow for that

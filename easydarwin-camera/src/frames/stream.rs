@@ -85,16 +85,22 @@ impl StreamFeed {
         }
     }
 
-    /// Leaves out what is too late: everything before the newest key frame that is not, or all,
-    /// and then what follows up to a key frame.
-    pub(super) fn skip_late(&mut self, head: u64, oldest_us: u64) {
-        let late = |meta: Meta| meta.pushed_us < oldest_us;
-        if self.read >= head || !late(self.consumer.meta(self.read)) {
+    /// Leaves out what is too late, or would be when it has left: everything before the newest key frame
+    /// that is not, or all, and then what follows up to a key frame. Sound is little, and waits.
+    pub(super) fn skip_late(
+        &mut self,
+        head: u64,
+        oldest_us: u64,
+        leaves_late: impl Fn(&Meta) -> bool,
+    ) {
+        let video = self.shared.video;
+        let late = |meta: &Meta| meta.pushed_us < oldest_us || (video && leaves_late(meta));
+        if self.read >= head || !late(&self.consumer.meta(self.read)) {
             return;
         }
         let in_time = |at: &u64| {
             let meta = self.consumer.meta(*at);
-            meta.flags & KEY != 0 && !late(meta)
+            meta.flags & KEY != 0 && !late(&meta)
         };
         // Any audio frame will do, of video the newest key frame: the least delay for what is lost anyway.
         let found = if self.shared.video {

@@ -8,7 +8,7 @@ use easydarwin_camera::{Camera, CameraEvent};
 use easydarwin_core::media::{H264Params, Track};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{MAX_LATENCY, PHASES, link};
+use super::{MAX_LATENCY, Scene, link};
 
 pub(crate) const PORT: u16 = 10_554;
 pub(crate) const PATH: &str = "throttled/1";
@@ -25,13 +25,13 @@ const FRAMES_PER_SECOND: usize = 25;
 /// Pictures from one key frame to the next, and how many times as large it is.
 const GROUP: u64 = 50;
 const KEY_WEIGHT: usize = 5;
-const START: u32 = 2_000_000;
 
 /// What the encoder was told, and when, since the start of the test.
 #[derive(Debug)]
 pub(crate) struct Told {
     /// When media began to flow, and the first phase.
     pub(crate) began: Duration,
+    /// What the encoder began with, and what it was told.
     bitrates: Vec<(Duration, u32)>,
 }
 
@@ -40,7 +40,7 @@ impl Told {
     pub(crate) fn mean(&self, from: Duration, until: Duration) -> u32 {
         let holds = |at: Duration| {
             let before = self.bitrates.iter().rev().find(|(since, _)| *since <= at);
-            before.map_or(START, |(_, bitrate)| *bitrate)
+            before.unwrap().1
         };
         let step = (until - from) / 100;
         (0..100).map(|n| holds(from + step * n) / 100).sum()
@@ -48,15 +48,15 @@ impl Told {
 }
 
 /// Pushes through all phases, in this thread's namespace.
-pub(crate) fn run(start: Instant) -> Told {
+pub(crate) fn run(start: Instant, scene: &Scene) -> Told {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap()
-        .block_on(push(start))
+        .block_on(push(start, scene))
 }
 
-async fn push(start: Instant) -> Told {
+async fn push(start: Instant, scene: &Scene) -> Told {
     let params = H264Params {
         sps: Some(SPS.into()),
         pps: vec![PPS.into()],
@@ -74,7 +74,7 @@ async fn push(start: Instant) -> Told {
                 min: 128_000,
                 max: 4_000_000,
             },
-            start: START,
+            start: scene.bitrate,
             max_latency: MAX_LATENCY,
             ..RateConfig::default()
         })
@@ -87,12 +87,12 @@ async fn push(start: Instant) -> Told {
     let mut encoder = Encoder {
         start,
         sender: senders.remove(0),
-        bitrate: START,
+        bitrate: scene.bitrate,
         number: 0,
         in_group: 0,
     };
     let mut told = None;
-    let mut phases = PHASES.iter().copied();
+    let mut phases = scene.phases.iter().copied();
     let mut ends = None;
     let mut ticks = tokio::time::interval(FRAME);
     loop {
@@ -114,13 +114,16 @@ async fn push(start: Instant) -> Told {
             event = happened.recv() => match event.unwrap() {
                 CameraEvent::PushStarted { .. } => {
                     assert!(told.is_none(), "the push was cut");
-                    told = Some(Told { began: start.elapsed(), bitrates: Vec::new() });
+                    let began = start.elapsed();
+                    told = Some(Told { began, bitrates: vec![(Duration::ZERO, scene.bitrate)] });
                     let first = phases.next().unwrap();
                     ends = Some(tokio::time::Instant::now() + first.lasts);
                 }
                 CameraEvent::KeyFrameWanted { .. } => encoder.in_group = 0,
                 CameraEvent::Advice { advice: Advice::Bitrate(bitrate), .. } => {
-                    encoder.bitrate = bitrate;
+                    if scene.obeys {
+                        encoder.bitrate = bitrate;
+                    }
                     let told = told.as_mut().unwrap();
                     told.bitrates.push((start.elapsed(), bitrate));
                 }

@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use easydarwin_core::media::{H264Params, Track};
 use easydarwin_core::registry::{AllowAll, StreamPath};
 use easydarwin_core::relay::{TapEvent, TapOptions};
+use easydarwin_core::rtp::{PacketRun, Packetizer, PacketizerConfig};
 use easydarwin_core::server::MediaServer;
 
 use super::{encoder, link};
@@ -18,6 +20,8 @@ pub(crate) struct Arrival {
     pub(crate) arrived: Duration,
     pub(crate) number: u64,
     pub(crate) bytes: usize,
+    /// Bytes of media on the connection from the first of these pictures to the end of this one.
+    pub(crate) end: u64,
 }
 
 impl Arrival {
@@ -47,6 +51,9 @@ pub(crate) fn watch(start: Instant, listening: impl FnOnce()) -> Vec<Arrival> {
             let stream = hub.wait(&path, true, SOON).await.expect("the camera comes");
             let mut tap = stream.tap(TapOptions::new("far side"));
             let mut arrivals = Vec::new();
+            let track = Track::h264(96, H264Params::default());
+            let mut packetizer = Packetizer::new(&track, PacketizerConfig::default());
+            let (mut run, mut end) = (PacketRun::new(), 0);
             while let Some(event) = tap.recv().await {
                 if let TapEvent::Unit(unit) = event {
                     let picture = unit.data.iter().find(|nal| matches!(nal[0], 0x65 | 0x41));
@@ -55,11 +62,16 @@ pub(crate) fn watch(start: Instant, listening: impl FnOnce()) -> Vec<Arrival> {
                         let digits = std::str::from_utf8(&picture[at..at + 16]).unwrap();
                         digits.parse::<u64>().unwrap()
                     };
+                    run.clear();
+                    let parts = unit.data.iter().map(AsRef::as_ref);
+                    packetizer.packetize_parts(parts, 0, &mut run).unwrap();
+                    end += u64::try_from(run.interleaved().len()).unwrap();
                     arrivals.push(Arrival {
                         captured: Duration::from_micros(figure(2)),
                         arrived: start.elapsed(),
                         number: figure(18),
                         bytes: unit.len(),
+                        end,
                     });
                 }
             }

@@ -1,8 +1,9 @@
 //! A camera whose uplink really is narrow: a pair of virtual interfaces in namespaces of the
 //! test's own, the kernel's token bucket on the camera's side, our media server on the other.
 //!
-//! Time is real here, for what is measured is the kernel: how long a frame takes from its capture
-//! until it is whole on the far side of the narrow link. Both sides are threads of one process and
+//! Time is real here, for what is measured is the kernel: how long a picture takes from its capture until its
+//! last byte has left the camera's socket, at every picture, and until it is whole on the far side of the narrow link, after
+//! that has settled. Both sides are threads of one process and
 //! read the same clock. Needs `unshare`, `ip` and `tc`: scripts/peers installs them.
 #![cfg(target_os = "linux")]
 #![allow(
@@ -15,7 +16,9 @@
 mod encoder;
 mod far_side;
 mod link;
+mod wire;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -26,6 +29,10 @@ use self::far_side::Arrival;
 const MAX_LATENCY: Duration = Duration::from_secs(1);
 /// And the kernel on top of it.
 const ALLOWANCE: Duration = Duration::from_millis(200);
+/// Beside the time that a picture takes by itself: the time in which nobody can know that the link
+/// became narrow, and what was taken in it. A picture that is begun then, and alone is longer than the
+/// bound leaves, is finished all the same: half of one is worth nothing.
+const UNSEEN: Duration = Duration::from_millis(700);
 /// After a link became narrow: until what the kernel had taken is through, with all that TCP loses
 /// on the way, and the encoder knows. A link that shrinks to an eighth just when a key frame was
 /// written needs the most.
@@ -40,45 +47,137 @@ struct Phase {
     lasts: Duration,
 }
 
-const PHASES: [Phase; 3] = [
-    Phase {
-        rate: 1_000_000,
-        lasts: Duration::from_secs(14),
-    },
-    // Up is slow: a probe has to wait, then 8 % a second.
-    Phase {
-        rate: 4_000_000,
-        lasts: Duration::from_secs(28),
-    },
-    Phase {
-        rate: 500_000,
-        lasts: Duration::from_secs(20),
-    },
-];
+/// What a camera goes through.
+#[derive(Debug)]
+struct Scene {
+    phases: Vec<Phase>,
+    /// What the encoder begins with, in bits a second.
+    bitrate: u32,
+    /// It takes advice.
+    obeys: bool,
+}
 
 #[test]
 fn delay_and_advice_follow_the_link() {
+    let scene = Scene {
+        phases: vec![
+            Phase {
+                rate: 1_000_000,
+                lasts: Duration::from_secs(14),
+            },
+            // Up is slow: a probe has to wait, then 8 % a second.
+            Phase {
+                rate: 4_000_000,
+                lasts: Duration::from_secs(28),
+            },
+            Phase {
+                rate: 500_000,
+                lasts: Duration::from_secs(20),
+            },
+        ],
+        bitrate: 2_000_000,
+        obeys: true,
+    };
+    let Some((arrivals, told)) = run("delay_and_advice_follow_the_link", &scene) else {
+        return;
+    };
+    let mut begin = told.began;
+    for phase in &scene.phases {
+        let end = begin + phase.lasts;
+        check(*phase, begin, end, &arrivals, &told);
+        begin = end;
+    }
+}
+
+#[test]
+fn an_encoder_that_takes_no_advice_is_not_late_either() {
+    let scene = Scene {
+        phases: vec![
+            Phase {
+                rate: 4_000_000,
+                lasts: Duration::from_secs(6),
+            },
+            Phase {
+                rate: 1_000_000,
+                lasts: Duration::from_secs(24),
+            },
+        ],
+        bitrate: 3_000_000,
+        obeys: false,
+    };
+    let Some((arrivals, told)) = run("an_encoder_that_takes_no_advice_is_not_late_either", &scene)
+    else {
+        return;
+    };
+    // The pictures that there is room for: a key frame every two seconds at least.
+    let narrow = told.began + scene.phases[0].lasts;
+    let came = arrivals.iter().filter(|arrival| arrival.captured > narrow);
+    assert!(came.count() >= 12);
+}
+
+/// Runs the scene in a namespace of its own, this test once more, and there asserts that no picture left
+/// the camera too late.
+fn run(test: &str, scene: &Scene) -> Option<(Vec<Arrival>, Told)> {
     if !link::is_inside() {
-        return link::run_inside("delay_and_advice_follow_the_link");
+        link::run_inside(test);
+        return None;
     }
     let start = Instant::now();
     let (ready, thread) = mpsc::channel();
     let (up, is_up) = mpsc::channel();
-    let camera = std::thread::spawn(move || {
-        ready.send(link::leave_namespace()).unwrap();
-        is_up.recv().unwrap();
-        link::configure_near_end(PHASES[0].rate);
-        encoder::run(start)
+    let ended = AtomicBool::new(false);
+    let server = format!("{}:{}", link::FAR, encoder::PORT).parse().unwrap();
+    let (arrivals, told, wire) = std::thread::scope(|threads| {
+        let camera = threads.spawn(move || {
+            ready.send(link::leave_namespace()).unwrap();
+            is_up.recv().unwrap();
+            link::configure_near_end(scene.phases[0].rate);
+            encoder::run(start, scene)
+        });
+        let wire = threads.spawn(|| wire::watch(start, server, &ended));
+        link::make(thread.recv().unwrap());
+        let arrivals = far_side::watch(start, || up.send(()).unwrap());
+        ended.store(true, Ordering::Relaxed);
+        (arrivals, camera.join().unwrap(), wire.join().unwrap())
     });
-    link::make(thread.recv().unwrap());
-    let arrivals = far_side::watch(start, || up.send(()).unwrap());
-    let told = camera.join().unwrap();
+    let total = arrivals.last().unwrap().end;
+    let mut latest = (Duration::ZERO, Duration::ZERO);
+    for arrival in &arrivals {
+        let left = wire.left(arrival.end, total);
+        // Before it arrived, whenever that was looked at.
+        let delay = left.min(arrival.arrived).saturating_sub(arrival.captured);
+        let rate = scene.rate_at(left.saturating_sub(told.began));
+        let bits = u64::try_from(arrival.bytes * 8).unwrap();
+        let alone = Duration::from_micros(bits * 1_000_000 / u64::from(rate));
+        if alone + UNSEEN > MAX_LATENCY + ALLOWANCE {
+            latest.1 = latest.1.max(delay.saturating_sub(alone));
+        } else {
+            latest.0 = latest.0.max(delay);
+        }
+        assert!(
+            delay < (MAX_LATENCY + ALLOWANCE).max(alone + UNSEEN),
+            "left after {delay:?}, of which {alone:?} are its own: {arrival:?}, narrow since {:?}",
+            told.began
+        );
+    }
+    println!(
+        "{} pictures, latest {:?} to the wire; large ones {:?} beyond their own time",
+        arrivals.len(),
+        latest.0,
+        latest.1
+    );
+    Some((arrivals, told))
+}
 
-    let mut begin = told.began;
-    for phase in PHASES {
-        let end = begin + phase.lasts;
-        check(phase, begin, end, &arrivals, &told);
-        begin = end;
+impl Scene {
+    /// The link's rate so long after media began to flow.
+    fn rate_at(&self, at: Duration) -> u32 {
+        let mut end = Duration::ZERO;
+        let phase = self.phases.iter().find(|phase| {
+            end += phase.lasts;
+            at < end
+        });
+        phase.or_else(|| self.phases.last()).unwrap().rate
     }
 }
 

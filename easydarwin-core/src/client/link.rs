@@ -78,6 +78,11 @@ impl Link {
         }
     }
 
+    /// Whether what is written goes into the socket as it is: neither encrypted nor through a tunnel.
+    pub fn is_direct(&self) -> bool {
+        self.wire.is_direct()
+    }
+
     /// Sends on what was taken, as far as that is possible at once.
     ///
     /// # Errors

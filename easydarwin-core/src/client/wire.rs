@@ -95,6 +95,10 @@ impl Wire {
         }
     }
 
+    pub(super) fn is_direct(&self) -> bool {
+        matches!(self, Self::Direct(Channel::Tcp(_)))
+    }
+
     /// Sends what was taken but is not with the socket yet. Returns whether nothing is left.
     pub(super) fn flush(&mut self) -> io::Result<bool> {
         match self {

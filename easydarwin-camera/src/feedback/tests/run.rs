@@ -2,8 +2,14 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use super::encoder::{Encoder, FRAME_MS, Obeys};
-use super::link::Path;
+use super::link::{Bounds, Left, Path};
 use crate::feedback::{Advice, RateConfig, RateController};
+use crate::socket::room_for;
+
+/// As often as the shell asks the kernel while it holds something.
+const TICK_MS: u64 = 50;
+/// Until it is seen that a link has become narrow, and what was taken before has left.
+const OWN: u64 = 700;
 
 /// A link's capacity in bits a second.
 #[derive(Debug, Clone, Copy)]
@@ -54,6 +60,8 @@ pub(super) struct Report {
     pub(super) advised: Vec<u64>,
     /// All advice with its time in milliseconds.
     pub(super) advice: Vec<(u64, Advice)>,
+    /// The frames that were sent.
+    pub(super) left: Vec<Left>,
     /// Frames dropped until the end of the second.
     pub(super) drops: Vec<u64>,
 }
@@ -78,27 +86,39 @@ impl Scene {
         let mut path = Path::new(self.rtt, self.router);
         let mut report = Report::default();
         let (mut delay, mut bytes, mut room) = (0, 0, 0);
+        let mut bounds = Bounds {
+            ring: self.config.max_latency,
+            leave: self.config.max_latency + Duration::from_millis(50),
+            departure: controller.departure(start),
+            held: None,
+            low_water: room_for(controller.carried(start)).into(),
+            at: start,
+        };
         for now in 0..self.seconds * 1000 {
             if now.is_multiple_of(FRAME_MS) {
                 let (key, size) = encoder.picture(now);
-                path.push(now, key, size, controller.ring_limit());
+                path.push(now, key, size);
             }
             let capacity = self.capacity.at(now);
             room += capacity;
-            // The socket's low-water mark as the shell sets it.
-            let low_water = u64::from(controller.bitrate()) * 150 / 8000;
-            for arrival in path.pass(now, capacity, low_water.max(32 * 1024)) {
+            bounds.at = start + Duration::from_millis(now);
+            for arrival in path.pass(now, capacity, &mut bounds) {
                 delay = delay.max(now - arrival.captured);
                 bytes += arrival.bytes;
             }
-            if now.is_multiple_of(20) {
-                let at = start + Duration::from_millis(now);
+            let held = bounds.held.is_some_and(|until| until <= bounds.at);
+            if now.is_multiple_of(TICK_MS) || held {
+                let at = bounds.at;
                 if let Some(advice) = controller.tick(at, &path.uplink(now)) {
                     report.advice.push((now, advice));
                     if let Advice::Bitrate(bitrate) = advice {
                         encoder.advise(now, bitrate.into());
                     }
                 }
+                bounds.ring = controller.ring_limit();
+                bounds.departure = controller.departure(at);
+                bounds.held = bounds.departure.held(at);
+                bounds.low_water = room_for(controller.carried(at)).into();
             }
             if now % 1000 == 999 {
                 report.delay.push(std::mem::take(&mut delay));
@@ -108,11 +128,29 @@ impl Scene {
                 report.drops.push(path.drops());
             }
         }
+        report.left = path.left();
         report
     }
 }
 
 impl Report {
+    /// The longest time from capture until the last byte had left the socket, of all frames but
+    /// those that alone take longer than this: of these by how much they took longer, in
+    /// milliseconds.
+    pub(super) fn latest(&self, capacity: Capacity, bound: u64) -> (u64, u64) {
+        let mut latest = (0, 0);
+        for frame in &self.left {
+            let delay = frame.at - frame.captured;
+            let alone = frame.bytes * 8000 / capacity.at(frame.at);
+            if alone + OWN > bound {
+                latest.1 = latest.1.max(delay.saturating_sub(alone));
+            } else {
+                latest.0 = latest.0.max(delay);
+            }
+        }
+        latest
+    }
+
     /// Longest delay in these seconds, in milliseconds.
     pub(super) fn worst_delay(&self, seconds: std::ops::Range<usize>) -> u64 {
         *self.delay[seconds].iter().max().unwrap()

@@ -91,6 +91,59 @@ fn an_encoder_that_does_not_obey_is_advised_its_least_and_no_more() {
     assert!(report.dropped(30..120) > 0);
 }
 
+/// 4 Mbit/s, from second 30 to 60 an eighth, and again.
+fn an_eighth_at(ms: u64) -> u64 {
+    match ms / 1000 {
+        30..60 | 120..150 => 500_000,
+        _ => 4_000_000,
+    }
+}
+
+/// Not one frame leaves later than allowed, whatever the encoder does, also while it settles; what alone
+/// takes too long was begun before anybody could know.
+fn assert_always(scene: &Scene) {
+    let report = scene.run();
+    let (latest, beyond) = report.latest(scene.capacity, MOST_DELAY);
+    println!(
+        "{latest} ms, {beyond} ms beyond its own time, {} frames",
+        report.left.len()
+    );
+    assert!(latest < MOST_DELAY, "{latest} ms: {report}");
+    assert!(beyond < 700, "{beyond} ms: {report}");
+    // A picture now and then is the least.
+    let frames = u64::try_from(report.left.len()).unwrap();
+    assert!(frames * 10 > scene.seconds, "{report}");
+}
+
+#[test]
+fn a_link_that_shrinks_to_an_eighth_makes_no_frame_late() {
+    for seed in 0..12 {
+        assert_always(&Scene {
+            seed,
+            obeys: Obeys::After(seed * 40),
+            ..Scene::new(Capacity::Varying(an_eighth_at), 180)
+        });
+    }
+}
+
+#[test]
+fn an_encoder_that_does_not_obey_makes_no_frame_late() {
+    for seed in 0..6 {
+        for capacity in [300_000_u64, 500_000, 700_000, 1_000_000, 1_500_000] {
+            assert_always(&Scene {
+                seed,
+                obeys: Obeys::Never,
+                ..Scene::new(capacity, 60)
+            });
+        }
+        assert_always(&Scene {
+            seed,
+            obeys: Obeys::Never,
+            ..Scene::new(Capacity::Varying(an_eighth_at), 180)
+        });
+    }
+}
+
 #[test]
 fn cross_traffic_that_comes_and_goes_leaves_the_picture_whole() {
     let cross = Scene::new(

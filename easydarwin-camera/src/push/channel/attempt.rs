@@ -11,7 +11,7 @@ use super::{
     Channel, ChannelEvent, DESCRIBE, LASTING, Ports, PushError, REQUEST_TIMEOUT, RETRY_FLOOR,
     STALL_TIMEOUT, State,
 };
-use crate::feedback::KeyRequests;
+use crate::feedback::{Departure, KeyRequests, RateConfig, RateController};
 use crate::frames::FrameFeed;
 
 impl Channel {
@@ -131,9 +131,17 @@ impl Channel {
         else {
             return;
         };
-        if let Some(rate) = &mut self.rate {
-            rate.reconnected();
+        if let Some(feed) = &mut self.feed {
+            if !self.advises {
+                self.rate = RateController::new(RateConfig {
+                    max_latency: feed.configured_latency(),
+                    ..RateConfig::default()
+                });
+            }
+            feed.set_departure(Departure::default());
+            self.held = None;
         }
+        self.rate.reconnected();
         let config = SessionConfig {
             url: way.url().clone(),
             login: way.login().clone(),

@@ -31,6 +31,8 @@ const LASTING: Duration = Duration::from_secs(10);
 const DESCRIBE: Duration = Duration::from_secs(3);
 /// How often the kernel is asked what it holds.
 const UPLINK_INTERVAL: Duration = Duration::from_millis(100);
+/// While it cannot send all of it.
+const BUSY_INTERVAL: Duration = Duration::from_millis(50);
 /// For the answer to one request: a server may ask others first.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a server may take no data.
@@ -95,8 +97,12 @@ pub struct Channel {
     backoff: Backoff,
     random: Rng,
     keys: Vec<KeyRequests>,
-    rate: Option<RateController>,
+    rate: RateController,
+    /// The encoder is told.
+    advises: bool,
     uplink_due: Option<Instant>,
+    /// Until then frames wait: the kernel holds enough, and is asked again.
+    held: Option<Instant>,
     events: VecDeque<ChannelEvent>,
 }
 
@@ -115,15 +121,18 @@ impl Channel {
             backoff: Backoff::new(seed),
             random: Rng::with_seed(seed.rotate_left(32)),
             keys: Vec::new(),
-            rate: None,
+            rate: RateController::new(RateConfig::default()),
+            advises: false,
             uplink_due: None,
+            held: None,
             events: VecDeque::new(),
         }
     }
 
     /// The encoder is to be told what the uplink carries, by [`ChannelEvent::Advice`].
     pub fn control_rate(&mut self, config: RateConfig) {
-        self.rate = Some(RateController::new(config));
+        self.rate = RateController::new(config);
+        self.advises = true;
     }
 
     /// A push is wanted, or none.
@@ -250,7 +259,10 @@ impl Channel {
             }
         }
         if let (State::Session { session, .. }, Some(feed)) = (&mut self.state, &mut self.feed) {
-            session.fill(feed, wall, now);
+            if self.held.is_none() {
+                session.fill(feed, wall, now);
+                self.held = feed.held(now);
+            }
         } else if let Some(feed) = &mut self.feed {
             feed.keep(now);
         }
@@ -269,36 +281,55 @@ impl Channel {
             State::Closed { until } => Some(*until),
         };
         let keys = self.keys.iter().filter_map(|keys| keys.deadline(now));
-        let measured = self.rate.is_some() && self.is_recording();
+        let measured = self.advises && self.is_recording();
         let uplink = self.uplink_due.filter(|_| measured);
+        let held = self.held.filter(|_| self.is_recording());
+        let uplink = uplink.into_iter().chain(held);
         state.into_iter().chain(keys).chain(uplink).min()
     }
 
     /// Whether the kernel should be asked what it holds, and [`uplink`](Self::uplink) be told.
     pub fn uplink_due(&self, now: Instant) -> bool {
-        self.rate.is_some() && self.is_recording() && self.uplink_due.is_none_or(|due| due <= now)
+        let held = self.held.is_some_and(|until| until <= now);
+        self.is_recording() && (held || self.uplink_due.is_none_or(|due| due <= now))
     }
 
     /// What the kernel says of the connection, with [`Uplink::queued`], [`Uplink::queued_bytes`] and
     /// [`Uplink::drops`] left out: they and what is made and not written are added here.
     pub fn uplink(&mut self, mut uplink: Uplink, now: Instant) {
-        self.uplink_due = Some(now + UPLINK_INTERVAL);
         // Packets that are made and not written wait, too.
         let packets = self.output().len();
         uplink.unsent = uplink.unsent.saturating_add(packets);
         let packets = u64::try_from(packets).unwrap_or(u64::MAX);
         uplink.sent_total = uplink.sent_total.saturating_add(packets);
-        let (Some(rate), Some(feed)) = (&mut self.rate, &mut self.feed) else {
+        let Some(feed) = &mut self.feed else {
             return;
         };
         (uplink.queued, uplink.queued_bytes) = feed.backlog(now);
         uplink.drops = feed.slow_drops();
-        let advice = rate.tick(now, &uplink);
-        feed.limit_latency(rate.ring_limit());
+        let advice = self.rate.tick(now, &uplink);
+        feed.limit_latency(self.rate.ring_limit());
+        feed.set_departure(self.rate.departure(now));
+        self.held = feed.held(now);
+        let interval = if self.rate.is_busy() {
+            BUSY_INTERVAL
+        } else {
+            UPLINK_INTERVAL
+        };
+        self.uplink_due = Some(now + interval);
+        if !self.advises {
+            return;
+        }
         if let Some(Advice::Stream(choice)) = advice {
             feed.select(choice);
         }
         self.events.extend(advice.map(ChannelEvent::Advice));
+    }
+
+    /// What the kernel's room for unsent bytes should be measured by, in bits a second, after each
+    /// [`uplink`](Self::uplink): [`UplinkSocket::set_bitrate`](crate::socket::UplinkSocket::set_bitrate) takes it.
+    pub fn carried(&self, now: Instant) -> u32 {
+        self.rate.carried(now)
     }
 
     /// The next thing to do or to know.
@@ -392,7 +423,8 @@ impl Channel {
     }
 
     fn hungry(&self) -> Hungry {
-        self.session().map(Session::hungry).unwrap_or_default()
+        let session = self.session().filter(|_| self.held.is_none());
+        session.map(Session::hungry).unwrap_or_default()
     }
 
     fn is_recording(&self) -> bool {
