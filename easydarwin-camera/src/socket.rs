@@ -262,7 +262,10 @@ mod tests {
         let stalled = tokio::time::timeout(Duration::from_millis(200), async {
             loop {
                 ours.writable().await.unwrap();
-                ours.try_write(&frame).ok();
+                ours.try_io(tokio::io::Interest::WRITABLE, || {
+                    uplink.write_unit(&ours, &frame)
+                })
+                .ok();
             }
         })
         .await;
