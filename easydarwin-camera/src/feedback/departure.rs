@@ -57,7 +57,9 @@ impl Departure {
         let left = queue.left(now);
         let too_much = left.checked_sub(queue.enough).filter(|bytes| *bytes > 0)?;
         let wait = time_of(too_much, queue.rate);
-        Some(now + wait.clamp(*LOOK.start(), *LOOK.end()))
+        // A rate that was not seen is perhaps much higher.
+        let longest = if queue.seen { LOOK.end() } else { LOOK.start() };
+        Some(now + wait.clamp(*LOOK.start(), *longest))
     }
 }
 
@@ -103,6 +105,6 @@ mod tests {
             ..queue
         });
         assert_eq!(unseen.after(1 << 20, start), Duration::ZERO);
-        assert!(unseen.held(start).is_some());
+        assert_eq!(unseen.held(start), Some(at(5)));
     }
 }

@@ -43,7 +43,11 @@ pub(crate) fn make(thread: Pid) {
 }
 
 /// The camera's end, with so many bits a second on the way out.
-pub(crate) fn configure_near_end(rate: u32) {
+pub(crate) fn configure_near_end(rate: u32, congestion: Option<&str>) {
+    if let Some(name) = congestion {
+        // Of the namespace that this thread is in.
+        std::fs::write("/proc/sys/net/ipv4/tcp_congestion_control", name).unwrap();
+    }
     run(&format!("ip addr add {NEAR}/24 dev near"));
     run("ip link set near up");
     run(&bucket("add", rate));

@@ -55,6 +55,8 @@ struct Scene {
     bitrate: u32,
     /// It takes advice.
     obeys: bool,
+    /// How TCP finds out what the link carries, if not as the system does by itself.
+    congestion: Option<&'static str>,
 }
 
 #[test]
@@ -77,6 +79,7 @@ fn delay_and_advice_follow_the_link() {
         ],
         bitrate: 2_000_000,
         obeys: true,
+        congestion: None,
     };
     let Some((arrivals, told)) = run("delay_and_advice_follow_the_link", &scene) else {
         return;
@@ -104,6 +107,8 @@ fn an_encoder_that_takes_no_advice_is_not_late_either() {
         ],
         bitrate: 3_000_000,
         obeys: false,
+        // By losses alone, and every kernel has it.
+        congestion: Some("reno"),
     };
     let Some((arrivals, told)) = run("an_encoder_that_takes_no_advice_is_not_late_either", &scene)
     else {
@@ -131,7 +136,7 @@ fn run(test: &str, scene: &Scene) -> Option<(Vec<Arrival>, Told)> {
         let camera = threads.spawn(move || {
             ready.send(link::leave_namespace()).unwrap();
             is_up.recv().unwrap();
-            link::configure_near_end(scene.phases[0].rate);
+            link::configure_near_end(scene.phases[0].rate, scene.congestion);
             encoder::run(start, scene)
         });
         let wire = threads.spawn(|| wire::watch(start, server, &ended));
