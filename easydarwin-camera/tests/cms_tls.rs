@@ -8,15 +8,22 @@
 
 use std::io::{ErrorKind, IoSlice};
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 use easydarwin_camera::source::PatternSource;
 use easydarwin_camera::{Camera, CameraEvent};
 use easydarwin_core::protocol::{Envelope, ErrorNum, MessageReader, Register, RegisterAck};
-use easydarwin_core::tls::{TlsConfig, TlsStream, TlsTrust};
+use easydarwin_core::tls::{SpkiPin, TlsConfig, TlsStream, TlsTrust};
+use rcgen::{CertificateParams, KeyPair};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
+#[cfg(all(feature = "cli", target_os = "linux"))]
+use {
+    std::process::Stdio,
+    tokio::io::{AsyncBufReadExt as _, BufReader},
+};
 
 const SERIAL: &str = "001001000043";
 const TOKEN: &str = "123456";
@@ -34,12 +41,31 @@ struct Certificate(PathBuf);
 
 impl Certificate {
     fn new(name: &str) -> Self {
-        let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+        Self::of(name, |_| {})
+    }
+
+    fn of(name: &str, change: impl FnOnce(&mut CertificateParams)) -> Self {
+        let mut params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
+        change(&mut params);
+        let key = KeyPair::generate().unwrap();
+        let made = params.self_signed(&key).unwrap();
         let dir = std::env::temp_dir().join(format!("cms-tls-{}-{name}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
-        std::fs::write(dir.join("cert.pem"), made.cert.pem()).unwrap();
-        std::fs::write(dir.join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+        std::fs::write(dir.join("cert.pem"), made.pem()).unwrap();
+        std::fs::write(dir.join("key.pem"), key.serialize_pem()).unwrap();
         Self(dir)
+    }
+
+    /// As openssl computes it.
+    fn pin(&self) -> SpkiPin {
+        let cert = self.0.join("cert.pem");
+        let command = format!(
+            "openssl x509 -in {} -noout -pubkey | openssl pkey -pubin -outform der | sha256sum",
+            cert.display()
+        );
+        let output = Command::new("sh").args(["-c", &command]).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.split_whitespace().next().unwrap().parse().unwrap()
     }
 
     fn shown(&self) -> TlsConfig {
@@ -136,6 +162,16 @@ impl Running {
         .await
     }
 
+    async fn until_disconnected(&mut self) -> String {
+        match self
+            .until(|e| matches!(e, CameraEvent::Disconnected { .. }))
+            .await
+        {
+            CameraEvent::Disconnected { reason } => reason,
+            other => panic!("{other:?}"),
+        }
+    }
+
     async fn stop(self) {
         self.stop.send(()).unwrap();
         soon("the camera's end", self.task).await.unwrap();
@@ -168,6 +204,35 @@ async fn a_cms_that_is_believed_may_send_a_token_to_another_one() {
     camera.stop().await;
 }
 
+/// A CMS with a pinned key, whose certificate ran out in 1999, is believed by a device that does not
+/// know what time it is, and tells it.
+#[tokio::test]
+async fn dates_of_a_pinned_key_count_once_the_time_is_known() {
+    let certificate = Certificate::of("dates", |params| {
+        params.not_before = rcgen::date_time_ymd(1990, 1, 1);
+        params.not_after = rcgen::date_time_ymd(1999, 12, 31);
+    });
+    let home = listener().await;
+    let trust = TlsTrust::pinned([certificate.pin()]).unwrap();
+    let mut camera = Running::start(&home, trust);
+    let mut cms = Cms::accept(&home, &certificate.shown()).await.unwrap();
+    cms.register().await;
+    let mut ack = RegisterAck::new(SERIAL, ErrorNum::OK);
+    ack.time_ms = Some(1_795_386_123_000);
+    cms.send(&ack.to_envelope("1"));
+    camera
+        .until(|e| matches!(e, CameraEvent::Registered { .. }))
+        .await;
+    drop(cms);
+    camera
+        .until(|e| matches!(e, CameraEvent::Disconnected { .. }))
+        .await;
+    assert!(Cms::accept(&home, &certificate.shown()).await.is_err());
+    let reason = camera.until_disconnected().await;
+    assert!(reason.contains("certificate: Expired"), "{reason}");
+    camera.stop().await;
+}
+
 #[tokio::test]
 async fn a_cms_that_is_not_believed_gets_nothing() {
     let (certificate, other) = (Certificate::new("shown"), Certificate::new("other"));
@@ -175,12 +240,53 @@ async fn a_cms_that_is_not_believed_gets_nothing() {
     let mut camera = Running::start(&home, other.trusted());
     // The camera ends the handshake, before anything of its own was sent.
     assert!(Cms::accept(&home, &certificate.shown()).await.is_err());
-    let CameraEvent::Disconnected { reason } = camera
-        .until(|e| matches!(e, CameraEvent::Disconnected { .. }))
-        .await
-    else {
-        unreachable!()
-    };
+    let reason = camera.until_disconnected().await;
     assert!(reason.contains("certificate"), "{reason}");
     camera.stop().await;
+}
+
+/// `faketime` makes the program believe that its system begins in 1970. It cannot get in, says why and
+/// what to do; with a pin it gets in.
+#[cfg(all(feature = "cli", target_os = "linux"))]
+#[tokio::test]
+async fn a_clock_that_was_never_set_is_told() {
+    let certificate = Certificate::new("1970");
+    let home = listener().await;
+    let at = format!("tls://{}", home.local_addr().unwrap());
+    let ca = certificate.0.join("cert.pem");
+    let run = |way: &str, whom: &str| {
+        tokio::process::Command::new("faketime")
+            .args(["-f", "@1970-01-01 00:01:00"])
+            .arg(env!("CARGO_BIN_EXE_easydarwin-camera"))
+            .args(["--cms", &at, "--serial", SERIAL, "--legacy-token", TOKEN])
+            .args([way, whom])
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("faketime: scripts/peers installs it")
+    };
+    let mut camera = run("--tls-ca", ca.to_str().unwrap());
+    let mut lines = BufReader::new(camera.stderr.take().unwrap()).lines();
+    let said = async {
+        loop {
+            let line = lines.next_line().await.unwrap().expect("it runs");
+            if line.contains("not at the CMS") {
+                return line;
+            }
+        }
+    };
+    let line = soon("a line of the log", said).await;
+    assert!(line.contains("clock of this device is not set"), "{line}");
+    assert!(line.contains("pin"), "{line}");
+    drop(camera);
+
+    let camera = run("--tls-pin", &certificate.pin().to_string());
+    // The first one may have connected before it saw that it cannot go on.
+    let mut cms = loop {
+        if let Ok(cms) = Cms::accept(&home, &certificate.shown()).await {
+            break cms;
+        }
+    };
+    assert_eq!(cms.register().await.token.as_deref(), Some(TOKEN));
+    drop(camera);
 }

@@ -70,6 +70,12 @@ impl ChannelShell {
         }
     }
 
+    /// What certificates are judged by from now on.
+    #[cfg(feature = "tls")]
+    pub(super) fn set_tls_clock(&mut self, clock: easydarwin_core::tls::TlsClock) {
+        self.options.tls_clock = clock;
+    }
+
     /// Does what the engine wants.
     pub(super) fn act(&mut self, event: ChannelEvent, channel: &mut Channel, now: Instant) {
         let number = self.number;

@@ -54,6 +54,12 @@ impl ControlShell {
         }
     }
 
+    /// What certificates are judged by from now on.
+    #[cfg(feature = "tls")]
+    pub(super) fn set_tls_clock(&mut self, clock: easydarwin_core::tls::TlsClock) {
+        self.options.tls_clock = clock;
+    }
+
     /// Does what the engine wants. Pushes and snapshots are others' business.
     pub(super) fn act(&mut self, event: ControlEvent, engine: &mut ControlEngine) {
         match event {

@@ -160,6 +160,8 @@ impl Shell {
     }
 
     fn act(&mut self, event: EngineEvent, now: Instant) {
+        #[cfg(feature = "tls")]
+        self.set_tls_clock(now);
         match event {
             EngineEvent::Channel { number, event } => {
                 let shell = self.channels.iter_mut().find(|s| s.number == number);
@@ -185,6 +187,21 @@ impl Shell {
                     self.control.act(event, engine);
                 }
             }
+        }
+    }
+
+    /// Who is dialed next is judged by the time that is known now. What a CMS said that has not shown who it is
+    /// counts for nothing: it could make any certificate bad.
+    #[cfg(feature = "tls")]
+    fn set_tls_clock(&mut self, now: Instant) {
+        use easydarwin_core::tls::TlsClock;
+        let clock = match self.engine.trusted_clock(now) {
+            Some(time) => TlsClock::Known(time),
+            None => TlsClock::Unset,
+        };
+        self.control.set_tls_clock(clock);
+        for shell in &mut self.channels {
+            shell.set_tls_clock(clock);
         }
     }
 

@@ -128,6 +128,13 @@ impl CameraEngine {
         self.leaving && self.channels.iter().all(|(_, channel)| channel.is_idle())
     }
 
+    /// What time it is, if that is known from somebody to be believed: by it certificates are judged.
+    pub fn trusted_clock(&self, now: Instant) -> Option<SystemTime> {
+        let control = self.control.as_ref();
+        let control = control.filter(|control| control.clock_is_trusted());
+        control.and_then(|control| control.wall_clock(now))
+    }
+
     /// The wall clock as the CMS told it. A camera that knows none counts from 1970 on: what
     /// belongs together is seen all the same (RFC 3550, 4).
     fn wall(&self, now: Instant) -> SystemTime {

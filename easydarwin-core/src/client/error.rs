@@ -44,6 +44,15 @@ pub enum ClientError {
         /// What is wrong.
         source: io::Error,
     },
+    /// No certificate can be judged, for nobody knows what time it is.
+    #[error(
+        "no TLS with {host:?}: the clock of this device is not set, so no certificate can be judged by its dates; \
+         set it, or trust the server's key (a pin) instead of authorities"
+    )]
+    ClockUnset {
+        /// The host asked for.
+        host: String,
+    },
     /// An `rtsps://` URL without TLS.
     #[error("TLS is needed: build with the feature `tls`, or bring a TLS stack")]
     NoTls,

@@ -29,6 +29,9 @@ pub struct ClientOptions {
     /// Whom `rtsps://` believes. Default: [`TlsTrust::public`](crate::tls::TlsTrust::public).
     #[cfg(feature = "tls")]
     pub tls: Option<crate::tls::TlsTrust>,
+    /// What time the certificates of `rtsps://` are judged by. Default: the system's.
+    #[cfg(feature = "tls")]
+    pub tls_clock: crate::tls::TlsClock,
     /// TLS of the embedder, which is used instead of ours. Default: none.
     pub tls_stack: Option<super::ForeignTls>,
     /// Limits for what the server sends.
@@ -68,6 +71,8 @@ impl Default for ClientOptions {
             user_agent: concat!("EasyDarwin/", env!("CARGO_PKG_VERSION")).to_owned(),
             #[cfg(feature = "tls")]
             tls: None,
+            #[cfg(feature = "tls")]
+            tls_clock: crate::tls::TlsClock::default(),
             tls_stack: None,
             limits: Limits::default(),
             strict: false,

@@ -156,7 +156,11 @@ pub(super) async fn secure(
             Some(trust) => trust.clone(),
             None => TlsTrust::public().map_err(|error| failed(io::Error::other(error)))?,
         };
-        let session = rustls::ClientConnection::new(trust.rustls(), name)
+        let trust = trust.rustls(options.tls_clock);
+        let trust = trust.ok_or_else(|| ClientError::ClockUnset {
+            host: url.host().to_owned(),
+        })?;
+        let session = rustls::ClientConnection::new(trust, name)
             .map_err(|error| failed(io::Error::other(error)))?;
         let stream = TlsStream::new(socket, session.into(), Arc::default());
         stream.handshake(&[]).await.map_err(failed)?;

@@ -3,12 +3,15 @@
 //!
 //! The provider is *ring*, named explicitly; nothing process-wide is installed.
 
+mod clock;
 mod error;
 mod pem;
 mod server;
 mod stream;
 mod trust;
+mod validity;
 
+pub use clock::TlsClock;
 pub use error::TlsError;
 pub use server::TlsConfig;
 pub use stream::TlsStream;

@@ -2,11 +2,13 @@ use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
+use rustls::time_provider::TimeProvider;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
 };
@@ -14,11 +16,24 @@ use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
 use super::pem::read_certificates;
-use super::{TlsError, provider};
+use super::validity::validity;
+use super::{TlsClock, TlsError, provider};
 
 /// Whom a client of `rtsps://` believes; cheap to clone.
 #[derive(Clone)]
-pub struct TlsTrust(Arc<ClientConfig>);
+pub struct TlsTrust {
+    config: Arc<ClientConfig>,
+    whom: Whom,
+}
+
+#[derive(Clone)]
+enum Whom {
+    Authorities,
+    /// Also judges dates, for when the time is known.
+    Keys(Arc<Pinned>),
+    /// The embedder knows.
+    Own,
+}
 
 impl TlsTrust {
     /// The public authorities, those that browsers know too (Mozilla's list, compiled in). The
@@ -49,27 +64,38 @@ impl TlsTrust {
     }
 
     /// Exactly the servers with one of these public keys, whatever their certificates say: for
-    /// cameras, whose certificates are signed by themselves, name nothing and have run out.
+    /// cameras, whose certificates are signed by themselves, name nothing and have run out. Only a client with
+    /// [`TlsClock::Known`] looks at their dates.
     ///
     /// # Errors
     /// When the library refuses the settings.
     pub fn pinned(pins: impl IntoIterator<Item = SpkiPin>) -> Result<Self, TlsError> {
         let provider = provider();
-        let pins = Pinned {
+        let mut pins = Pinned {
             pins: pins.into_iter().collect(),
+            dates: true,
             provider: provider.clone(),
         };
+        let dated = Arc::new(pins.clone());
+        pins.dates = false;
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(pins))
             .with_no_client_auth();
-        Ok(Self(Arc::new(config)))
+        Ok(Self {
+            config: Arc::new(config),
+            whom: Whom::Keys(dated),
+        })
     }
 
-    /// The embedder's own settings: client certificates, another verifier, another provider.
+    /// The embedder's own settings: client certificates, another verifier, another provider, another
+    /// source of time.
     pub fn from_rustls(config: Arc<ClientConfig>) -> Self {
-        Self(config)
+        Self {
+            config,
+            whom: Whom::Own,
+        }
     }
 
     fn roots(roots: RootCertStore) -> Result<Self, TlsError> {
@@ -77,11 +103,37 @@ impl TlsTrust {
             .with_safe_default_protocol_versions()?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        Ok(Self(Arc::new(config)))
+        Ok(Self {
+            config: Arc::new(config),
+            whom: Whom::Authorities,
+        })
     }
 
-    pub(crate) fn rustls(&self) -> Arc<ClientConfig> {
-        self.0.clone()
+    /// The settings for a session that begins now; `None`: dates matter, and nobody knows the time.
+    pub(crate) fn rustls(&self, clock: TlsClock) -> Option<Arc<ClientConfig>> {
+        self.rustls_by(clock, TlsClock::system_is_set)
+    }
+
+    fn rustls_by(
+        &self,
+        clock: TlsClock,
+        system_is_set: impl FnOnce() -> bool,
+    ) -> Option<Arc<ClientConfig>> {
+        match (&self.whom, clock) {
+            (Whom::Own, _) | (_, TlsClock::System) | (Whom::Keys(_), TlsClock::Unset) => {
+                Some(self.config.clone())
+            }
+            (Whom::Authorities, TlsClock::Unset) if system_is_set() => Some(self.config.clone()),
+            (Whom::Authorities, TlsClock::Unset) => None,
+            (whom, TlsClock::Known(now)) => {
+                let mut config = ClientConfig::clone(&self.config);
+                config.time_provider = Arc::new(Told(now));
+                if let Whom::Keys(dated) = whom {
+                    config.dangerous().set_certificate_verifier(dated.clone());
+                }
+                Some(Arc::new(config))
+            }
+        }
     }
 }
 
@@ -142,10 +194,23 @@ impl fmt::Debug for SpkiPin {
     }
 }
 
-/// Believes keys, not certificates.
+/// The time of a session's handshake.
 #[derive(Debug)]
+struct Told(SystemTime);
+
+impl TimeProvider for Told {
+    fn current_time(&self) -> Option<UnixTime> {
+        let since = self.0.duration_since(UNIX_EPOCH);
+        since.ok().map(UnixTime::since_unix_epoch)
+    }
+}
+
+/// Believes keys, not certificates.
+#[derive(Debug, Clone)]
 struct Pinned {
     pins: Vec<SpkiPin>,
+    /// Whether a certificate must not have run out.
+    dates: bool,
     provider: Arc<CryptoProvider>,
 }
 
@@ -156,13 +221,22 @@ impl ServerCertVerifier for Pinned {
         _intermediates: &[CertificateDer<'_>],
         _server_name: &ServerName<'_>,
         _ocsp: &[u8],
-        _now: UnixTime,
+        now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        if self.pins.contains(&SpkiPin::of(end_entity)?) {
-            Ok(ServerCertVerified::assertion())
-        } else {
-            Err(CertificateError::ApplicationVerificationFailure.into())
+        if !self.pins.contains(&SpkiPin::of(end_entity)?) {
+            return Err(CertificateError::ApplicationVerificationFailure.into());
         }
+        if self.dates {
+            let (first, last) = validity(end_entity).ok_or(CertificateError::BadEncoding)?;
+            let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+            if now < first {
+                return Err(CertificateError::NotValidYet.into());
+            }
+            if now > last {
+                return Err(CertificateError::Expired.into());
+            }
+        }
+        Ok(ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -195,6 +269,23 @@ impl ServerCertVerifier for Pinned {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn authorities_need_a_clock_that_was_set() {
+        let (public, pinned) = (TlsTrust::public(), TlsTrust::pinned([]));
+        let (public, pinned) = (public.unwrap(), pinned.unwrap());
+        let known = TlsClock::Known(SystemTime::now());
+        for (clock, set, by_authorities) in [
+            (TlsClock::Unset, false, false),
+            (TlsClock::Unset, true, true),
+            (TlsClock::System, false, true),
+            (known, false, true),
+        ] {
+            let found = public.rustls_by(clock, || set);
+            assert_eq!(found.is_some(), by_authorities, "{clock:?} {set}");
+            assert!(pinned.rustls_by(clock, || set).is_some());
+        }
+    }
 
     #[test]
     fn pins_are_read_and_shown() {

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 
 use super::*;
 use crate::rtsp::ClientUrl;
-use crate::tls::{TlsConfig, TlsStream, TlsTrust};
+use crate::tls::{TlsClock, TlsConfig, TlsStream, TlsTrust};
 
 /// More than the kernel takes while nobody reads.
 const UP: usize = 8 << 20;
@@ -61,7 +61,8 @@ struct Session {
 impl TlsStack for Rustls {
     fn open(&self, socket: &Arc<TcpStream>, host: &str) -> io::Result<Box<dyn TlsSession>> {
         let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
-        let tls = rustls::ClientConnection::new(self.trust.rustls(), name);
+        let trust = self.trust.rustls(TlsClock::System).expect("a clock");
+        let tls = rustls::ClientConnection::new(trust, name);
         Ok(Box::new(Session {
             tls: tls.map_err(io::Error::other)?,
             socket: socket.clone(),
