@@ -102,6 +102,18 @@ fn the_archive_links_beside_another_rust_library() {
         .arg(&program));
     assert_eq!(run(&mut Command::new(&program)), "0 1\n");
 
+    let silent = workdir.file("silent");
+    run(Command::new("gcc")
+        .args(["-std=gnu11", "-Wall", "-Werror"])
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/c/archive.c"))
+        .args(flags.split_whitespace())
+        .arg("-o")
+        .arg(&silent));
+    let output = Command::new(&silent).output().unwrap();
+    let printed = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}: {printed}", output.status);
+    assert_eq!(printed, "", "the standard library prints");
+
     let dynamic = run(Command::new("readelf").arg("-d").arg(&program));
     for needed in lines_with(&dynamic, "NEEDED") {
         let libc = [

@@ -10,6 +10,7 @@
 mod cms;
 mod peer;
 mod program;
+mod targets;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -81,7 +82,7 @@ fn a_file_pushed_to_our_server_is_played_byte_for_byte() {
     let result = received.and_then(|received| received.check(clip, true));
     assert_eq!(result, Ok(()));
     program.expect_success(LIMIT);
-    program.expect_all_sent(files.pictures);
+    files.expect_all_sent(&program.output());
 }
 
 #[test]

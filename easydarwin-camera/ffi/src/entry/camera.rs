@@ -58,3 +58,22 @@ pub extern "C" fn edc_test_panic(camera: edc_camera) -> i32 {
 pub extern "C" fn edc_test_panic_here() -> i32 {
     guard::entry(|| panic!("injected by a test"))
 }
+
+/// For the library's own tests: panics where no entry watches, as a program that is written in Rust may, so that
+/// the standard library's own printer of panics is called.
+#[cfg(feature = "test-panic")]
+#[unsafe(no_mangle)]
+#[allow(clippy::panic)]
+pub extern "C" fn edc_test_panic_outside() -> i32 {
+    match std::panic::catch_unwind(|| panic!("injected by a test")) {
+        Ok(()) => EDC_OK,
+        Err(_) => crate::abi::EDC_ERR_PANIC,
+    }
+}
+
+/// For the library's own tests: memory has run out. Ends the process with SIGABRT.
+#[cfg(feature = "test-panic")]
+#[unsafe(no_mangle)]
+pub extern "C" fn edc_test_out_of_memory() {
+    std::alloc::handle_alloc_error(std::alloc::Layout::new::<u64>());
+}

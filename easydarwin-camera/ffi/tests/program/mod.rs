@@ -144,13 +144,6 @@ impl Running {
         assert_eq!(self.output(), "");
     }
 
-    /// `push_file` says that each of its pictures was queued and sent.
-    pub(crate) fn expect_all_sent(&self, pictures: usize) {
-        let said = self.output();
-        let line = format!("frames={pictures} queued={pictures} sent={pictures}");
-        assert!(said.contains(&line), "{line:?} is not in\n{said}");
-    }
-
     pub(crate) fn output(&self) -> String {
         self.process.log()
     }
@@ -161,7 +154,7 @@ impl Running {
 pub(crate) struct Files {
     video: PathBuf,
     audio: PathBuf,
-    pub(crate) pictures: usize,
+    pictures: usize,
 }
 
 impl Files {
@@ -203,5 +196,11 @@ impl Files {
             "25".to_owned(),
             text(&self.audio),
         ]
+    }
+    /// `push_file` said that each of the pictures was queued and sent.
+    pub(crate) fn expect_all_sent(&self, said: &str) {
+        let pictures = self.pictures;
+        let line = format!("frames={pictures} queued={pictures} sent={pictures}");
+        assert!(said.contains(&line), "{line:?} is not in\n{said}");
     }
 }

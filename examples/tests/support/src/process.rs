@@ -221,6 +221,13 @@ impl Process {
         matches!(self.child.try_wait(), Ok(None))
     }
 
+    /// The most memory it ever had, in KiB (`VmHWM`); `None` when it has ended.
+    pub fn peak_kib(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
+        let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+        line.split_whitespace().nth(1)?.parse().ok()
+    }
+
     /// Kills it as a power cut would.
     pub fn kill(&mut self) {
         // An error says that it has ended already.
