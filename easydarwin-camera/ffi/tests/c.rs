@@ -208,7 +208,7 @@ fn a_file_pushed_through_mbedtls_is_played_byte_for_byte() {
     let result = received.and_then(|received| received.check(clip, true));
     assert_eq!(result, Ok(()));
     program.expect_success(LIMIT);
-    program.expect_all_sent(files.pictures);
+    files.expect_all_sent(&program.output());
 }
 
 #[test]
