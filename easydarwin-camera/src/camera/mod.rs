@@ -200,6 +200,7 @@ impl Shell {
             None => TlsClock::Unset,
         };
         self.control.set_tls_clock(clock);
+        self.upload.set_tls_clock(clock);
         for shell in &mut self.channels {
             shell.set_tls_clock(clock);
         }

@@ -52,6 +52,12 @@ impl UploadShell {
         Self { options, running }
     }
 
+    /// What certificates are judged by from now on.
+    #[cfg(feature = "tls")]
+    pub(super) fn set_tls_clock(&mut self, clock: easydarwin_core::tls::TlsClock) {
+        self.options.tls_clock = clock;
+    }
+
     /// Begins. `cms`: the other end of the control connection; behind the same name may be others,
     /// who know nothing of the ticket.
     pub(super) fn begin(&mut self, upload: Box<Upload>, cms: Option<SocketAddr>) {

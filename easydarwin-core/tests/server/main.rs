@@ -26,6 +26,8 @@ mod support;
 mod swap;
 #[cfg(feature = "tls")]
 mod tls;
+#[cfg(feature = "tls")]
+mod tls_dates;
 mod tunnel;
 mod v6;
 mod websocket;

@@ -15,7 +15,7 @@ use easydarwin_core::registry::{AllowAll, Principal};
 use easydarwin_core::relay::{Hub, RelayConfig};
 use easydarwin_core::rtsp::Status;
 use easydarwin_core::server::{MediaServer, MediaServerBuilder};
-use easydarwin_core::tls::{SpkiPin, TlsClock, TlsConfig, TlsTrust};
+use easydarwin_core::tls::{SpkiPin, TlsConfig, TlsTrust};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -28,12 +28,12 @@ use crate::tunnel::{publish_and_play, tunnelled};
 const MAX_HELD: usize = 64 * 1024;
 
 /// Certificate and key of a server on loopback, in files; removed when dropped.
-struct Pair {
+pub(crate) struct Pair {
     dir: PathBuf,
 }
 
 impl Pair {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let dir = std::env::temp_dir().join(format!("easydarwin-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
         let pair = Self { dir };
@@ -51,7 +51,7 @@ impl Pair {
     }
 
     /// The pin as openssl computes it, by the command that the documentation gives.
-    fn pin(&self) -> SpkiPin {
+    pub(crate) fn pin(&self) -> SpkiPin {
         let command = format!(
             "openssl x509 -in {} -noout -pubkey | openssl pkey -pubin -outform der | sha256sum",
             self.certificate().display()
@@ -61,19 +61,19 @@ impl Pair {
         text.split_whitespace().next().unwrap().parse().unwrap()
     }
 
-    fn certificate(&self) -> PathBuf {
+    pub(crate) fn certificate(&self) -> PathBuf {
         self.dir.join("cert.pem")
     }
 
-    fn key(&self) -> PathBuf {
+    pub(crate) fn key(&self) -> PathBuf {
         self.dir.join("key.pem")
     }
 
-    fn config(&self) -> TlsConfig {
+    pub(crate) fn config(&self) -> TlsConfig {
         TlsConfig::from_pem_files(self.certificate(), self.key()).unwrap()
     }
 
-    fn trust(&self) -> TlsTrust {
+    pub(crate) fn trust(&self) -> TlsTrust {
         TlsTrust::ca_file(self.certificate()).unwrap()
     }
 }
@@ -84,17 +84,17 @@ impl Drop for Pair {
     }
 }
 
-fn builder(config: TlsConfig) -> MediaServerBuilder {
+pub(crate) fn builder(config: TlsConfig) -> MediaServerBuilder {
     MediaServer::builder()
         .authorizer(AllowAll)
         .rtsps(([127, 0, 0, 1], 0).into(), config)
 }
 
-fn rtsps(addr: SocketAddr, path: &str) -> String {
+pub(crate) fn rtsps(addr: SocketAddr, path: &str) -> String {
     format!("rtsps://{addr}/{path}")
 }
 
-fn believing(trust: TlsTrust) -> ClientOptions {
+pub(crate) fn believing(trust: TlsTrust) -> ClientOptions {
     let mut options = ClientOptions::default();
     options.tls = Some(trust);
     options
@@ -253,46 +253,6 @@ async fn only_who_is_believed_is_played_from() {
     // A name that the certificate does not have; the pin does not ask for names.
     let url = url.replace("127.0.0.1", "127.0.0.1.nip.invalid");
     assert!(connect(&url, pair.trust()).await.is_err());
-    server.stop().await;
-}
-
-/// `rustls` looks at dates only together with authorities; for pins it is done here.
-#[tokio::test]
-async fn dates_are_judged_by_the_time_that_is_known() {
-    let pair = Pair::new("dates");
-    let day = |n: u64| std::time::UNIX_EPOCH + Duration::from_secs(n * 24 * 3600);
-    // From 2020 to the last day of 2029.
-    let mut params = rcgen::CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
-    params.not_before = rcgen::date_time_ymd(2020, 1, 1);
-    params.not_after = rcgen::date_time_ymd(2029, 12, 31);
-    let key = rcgen::KeyPair::generate().unwrap();
-    let made = params.self_signed(&key).unwrap();
-    std::fs::write(pair.certificate(), made.pem()).unwrap();
-    std::fs::write(pair.key(), key.serialize_pem()).unwrap();
-    let server = Server::of(builder(pair.config())).await;
-    let _source = Source::start(server.hub(), "cam/1");
-    let url = rtsps(server.addr, "cam/1");
-    // Anew each time: a session that goes on shows no certificate.
-    let (by_authority, by_key) = (|| pair.trust(), || TlsTrust::pinned([pair.pin()]).unwrap());
-    for trust in [&by_authority as &dyn Fn() -> TlsTrust, &by_key] {
-        for (time, fault) in [
-            (day(18_261), "NotValidYet"),
-            (day(18_262), ""),
-            (day(21_914), ""),
-            (day(21_914) + Duration::from_secs(1), "Expired"),
-        ] {
-            let mut options = believing(trust());
-            options.tls_clock = TlsClock::Known(time);
-            match within(Player::connect(&url, options)).await {
-                Ok(_) => assert_eq!(fault, "", "{time:?}"),
-                Err(ClientError::Tls { source, .. }) => {
-                    let said = format!("{source:?}");
-                    assert!(!fault.is_empty() && said.contains(fault), "{time:?}: {said}");
-                }
-                Err(error) => panic!("{error}"),
-            }
-        }
-    }
     server.stop().await;
 }
 
