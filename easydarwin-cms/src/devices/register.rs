@@ -170,6 +170,7 @@ fn our_ext() -> Ext {
     Ext::of(&[
         Extension::Auth,
         Extension::Token,
+        Extension::Retry,
         Extension::Config,
         Extension::Reboot,
         Extension::Event,
