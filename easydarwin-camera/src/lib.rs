@@ -49,7 +49,9 @@ mod url;
 #[doc(hidden)]
 pub use source::fuzz_file;
 
-pub use camera::{BuildError, Camera, CameraBuilder, CameraCommand, CameraEvent, CameraHandle};
+pub use camera::{
+    BuildError, Camera, CameraBuilder, CameraCommand, CameraEvent, CameraHandle, SnapshotVerdict,
+};
 pub use push::PushTransport;
 
 /// How the camera names itself to CMS and media servers.

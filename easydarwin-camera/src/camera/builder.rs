@@ -1,22 +1,24 @@
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::mpsc;
 
 use easydarwin_core::client::ForeignTls;
 use easydarwin_core::protocol::check_serial;
 
-use super::teller::Teller;
+use super::teller::{ClockReading, Teller};
 use super::{Camera, CameraCommand, CameraEvent};
 use crate::backoff::random_seed;
-use crate::control::{CmsAddress, CommandKind, CommandKinds, ControlConfig, Credential};
+use crate::control::{
+    ClockQuality, CmsAddress, CommandKind, CommandKinds, ControlConfig, Credential,
+};
 use crate::feedback::RateConfig;
 use crate::frames::{FrameFeed, QueueConfig};
 use crate::push::PushTransport;
 use crate::source::MediaSource;
 
 /// The protocol's channel numbers.
-const CHANNELS: std::ops::RangeInclusive<u32> = 1..=64;
+pub(super) const CHANNELS: std::ops::RangeInclusive<u32> = 1..=64;
 
 /// Why a camera cannot be built.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -39,6 +41,9 @@ pub enum BuildError {
         "tls:// needs TLS, which was left out of this build: build it in, or bring a TLS stack"
     )]
     NoTls,
+    /// No interface can have this name.
+    #[error("an interface has 1 to 15 characters, without / and space")]
+    Interface,
     /// A CMS was named, but no secret to log in with.
     #[error("give the key() or the token() that the CMS knows for this serial")]
     NoSecret,
@@ -52,6 +57,12 @@ fn address(text: &str) -> CmsAddress {
     }
 }
 
+/// What Linux takes for the name of an interface (`dev_valid_name`).
+fn is_interface(name: &str) -> bool {
+    let free = |byte: u8| byte != b'/' && byte != b':' && byte.is_ascii_graphic();
+    (1..=15).contains(&name.len()) && !matches!(name, "." | "..") && name.bytes().all(free)
+}
+
 /// What a camera runs with.
 #[derive(Debug)]
 pub(super) struct Settings {
@@ -62,6 +73,7 @@ pub(super) struct Settings {
     pub(super) feeds: Vec<(u32, Feed)>,
     pub(super) queue: QueueConfig,
     pub(super) rate: Option<RateConfig>,
+    pub(super) interface: Option<String>,
     #[cfg(feature = "tls")]
     pub(super) tls: Option<easydarwin_core::tls::TlsTrust>,
     pub(super) tls_stack: Option<ForeignTls>,
@@ -106,6 +118,8 @@ pub struct CameraBuilder {
     events: Option<mpsc::Sender<CameraEvent>>,
     commands: Option<mpsc::Sender<CameraCommand>>,
     supports: Option<CommandKinds>,
+    clock: Option<ClockReading>,
+    interface: Option<String>,
 }
 
 impl CameraBuilder {
@@ -204,6 +218,22 @@ impl CameraBuilder {
         self
     }
 
+    /// It is `wall` at the moment of this call; while the camera runs see
+    /// [`CameraHandle::set_clock`](crate::CameraHandle::set_clock).
+    pub fn clock(mut self, wall: SystemTime, quality: ClockQuality) -> Self {
+        self.clock = Some(ClockReading::now(wall, quality));
+        self
+    }
+
+    /// All connections and datagrams of the camera go through this interface, for example `wwan0`, whatever the
+    /// routes say (`SO_BINDTODEVICE`, Linux only). Names of hosts are still looked up as the system does it.
+    /// An interface that is not there, or that may not be bound to, is told with
+    /// [`CameraEvent::Disconnected`] and [`CameraEvent::PushFailed`], and tried again.
+    pub fn interface(mut self, name: impl Into<String>) -> Self {
+        self.interface = Some(name.into());
+        self
+    }
+
     /// TCP (the default) or UDP to the media server.
     pub fn transport(mut self, transport: PushTransport) -> Self {
         self.transport = transport;
@@ -268,6 +298,11 @@ impl CameraBuilder {
         {
             return Err(BuildError::Channel);
         }
+        if let Some(name) = &self.interface
+            && !is_interface(name)
+        {
+            return Err(BuildError::Interface);
+        }
         let addresses: Vec<_> = self.cms.iter().map(|text| address(text)).collect();
         let tls = cfg!(feature = "tls") || self.tls_stack.is_some();
         if !tls && addresses.iter().any(CmsAddress::is_tls) {
@@ -307,6 +342,10 @@ impl CameraBuilder {
             config.seed = random_seed();
             Some(config)
         };
+        let teller = Teller::default();
+        if let Some(reading) = self.clock {
+            teller.read_clock(reading);
+        }
         Ok(Camera {
             settings: Settings {
                 engine,
@@ -315,12 +354,13 @@ impl CameraBuilder {
                 feeds: self.feeds,
                 queue: self.queue,
                 rate: self.rate,
+                interface: self.interface,
                 #[cfg(feature = "tls")]
                 tls: self.tls,
                 tls_stack: self.tls_stack,
                 events: self.events,
                 commands: self.commands,
-                teller: Teller::default(),
+                teller,
             },
         })
     }

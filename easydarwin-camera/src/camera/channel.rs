@@ -205,7 +205,7 @@ impl ChannelShell {
         let Way::Up(connection) = &mut self.way else {
             return;
         };
-        match Datagrams::bind(&connection.link, tracks) {
+        match Datagrams::bind(&connection.link, tracks, self.options.interface.as_deref()) {
             Ok(datagrams) => {
                 let ports = datagrams.ports();
                 connection.datagrams = Some(datagrams);

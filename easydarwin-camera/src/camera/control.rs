@@ -12,7 +12,6 @@ use tokio::sync::mpsc;
 use super::channel::with_causes;
 use super::connection::{Connection, Dialing, Wire, dial, end_of};
 use super::event::{CameraCommand, CameraEvent, Reporter};
-use super::teller::Teller;
 use crate::control::{CommandId, ControlEngine, ControlEvent};
 
 /// Answers of the embedder under way: as many as the engine keeps commands.
@@ -23,7 +22,6 @@ pub(super) struct ControlShell {
     commands: Option<mpsc::Sender<CameraCommand>>,
     replies: mpsc::Sender<(CommandId, ErrorNum)>,
     replied: mpsc::Receiver<(CommandId, ErrorNum)>,
-    teller: Teller,
     reporter: Reporter,
     options: ClientOptions,
     link: Link,
@@ -38,7 +36,6 @@ enum Link {
 impl ControlShell {
     pub(super) fn new(
         commands: Option<mpsc::Sender<CameraCommand>>,
-        teller: Teller,
         options: ClientOptions,
         reporter: Reporter,
     ) -> Self {
@@ -47,7 +44,6 @@ impl ControlShell {
             commands,
             replies,
             replied,
-            teller,
             reporter,
             options,
             link: Link::Down,
@@ -82,7 +78,6 @@ impl ControlShell {
                 retry_in,
             }),
             ControlEvent::Registered { .. } => {
-                self.teller.registered(engine);
                 if let Link::Up(connection) = &self.link {
                     let cms = connection.peer();
                     self.reporter.report(CameraEvent::Registered { cms });
@@ -167,9 +162,6 @@ impl ControlShell {
         let mut ready = Poll::Pending;
         while let Poll::Ready(Some((id, result))) = self.replied.poll_recv(cx) {
             engine.reply(id, result);
-            ready = Poll::Ready(());
-        }
-        if self.teller.poll(engine, now, cx).is_ready() {
             ready = Poll::Ready(());
         }
         match &mut self.link {

@@ -24,9 +24,13 @@ pub(super) struct Datagrams {
 }
 
 impl Datagrams {
-    pub(super) fn bind(link: &Link, tracks: usize) -> Result<Self, ClientError> {
+    pub(super) fn bind(
+        link: &Link,
+        tracks: usize,
+        interface: Option<&str>,
+    ) -> Result<Self, ClientError> {
         let (local, peer): (IpAddr, IpAddr) = (link.local.ip(), link.peer.ip());
-        let pairs = (0..tracks).map(|_| UdpPair::bind(local, peer));
+        let pairs = (0..tracks).map(|_| UdpPair::bind_on(local, peer, interface));
         Ok(Self {
             pairs: pairs.collect::<Result<_, _>>()?,
             aimed: false,

@@ -70,6 +70,13 @@ pub enum CameraEvent {
         /// What.
         advice: Advice,
     },
+    /// The CMS wants a picture of a channel whose source takes none itself: a JPEG for
+    /// [`CameraHandle::send_snapshot`](crate::CameraHandle::send_snapshot). After each login, then every 3 minutes,
+    /// and when a client asks.
+    SnapshotWanted {
+        /// Channel, from 1.
+        channel: u32,
+    },
     /// The CMS took a snapshot.
     SnapshotSent {
         /// Channel, from 1.
@@ -147,6 +154,7 @@ impl Reporter {
             CameraEvent::Advice { channel, advice } => {
                 tracing::debug!(channel, ?advice, "advice to the encoder");
             }
+            CameraEvent::SnapshotWanted { channel } => tracing::debug!(channel, "snapshot wanted"),
             CameraEvent::SnapshotSent { channel } => tracing::debug!(channel, "snapshot sent"),
             CameraEvent::SnapshotFailed { channel, reason } => {
                 tracing::warn!(channel, reason, "snapshot not taken");

@@ -15,7 +15,7 @@ mod upload;
 
 pub use builder::{BuildError, CameraBuilder};
 pub use event::{CameraCommand, CameraEvent};
-pub use teller::CameraHandle;
+pub use teller::{CameraHandle, SnapshotVerdict};
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -30,6 +30,7 @@ use self::channel::ChannelShell;
 use self::control::ControlShell;
 use self::event::Reporter;
 use self::pump::Pump;
+use self::teller::Teller;
 use self::upload::UploadShell;
 use crate::backoff::random_seed;
 use crate::control::{ControlEngine, ControlEvent};
@@ -93,6 +94,8 @@ struct Shell {
     control: ControlShell,
     upload: UploadShell,
     channels: Vec<ChannelShell>,
+    teller: Teller,
+    reporter: Reporter,
 }
 
 impl Shell {
@@ -107,6 +110,7 @@ impl Shell {
         }
         options.tls_stack = settings.tls_stack;
         options.user_agent = crate::USER_AGENT.to_owned();
+        options.interface = settings.interface;
         for (number, feed) in settings.feeds {
             let (feed, pump) = match feed {
                 Feed::Source(source) => (None, Some(Pump::new(source, settings.queue.clone()))),
@@ -130,8 +134,10 @@ impl Shell {
         Self {
             engine,
             upload: UploadShell::new(options.clone()),
-            control: ControlShell::new(settings.commands, settings.teller, options, reporter),
+            control: ControlShell::new(settings.commands, options, reporter.clone()),
             channels,
+            teller: settings.teller,
+            reporter,
         }
     }
 
@@ -171,11 +177,11 @@ impl Shell {
             }
             EngineEvent::Control(ControlEvent::TakeSnapshot { channel }) => {
                 let shell = self.channels.iter_mut().find(|s| s.number == channel);
-                if let Some(jpeg) = shell.and_then(ChannelShell::snapshot)
-                    && let Some(engine) = self.engine.control()
-                    && !engine.snapshot(channel, &jpeg, now)
-                {
-                    tracing::warn!(channel, size = jpeg.len(), "snapshot not sent");
+                match shell.and_then(ChannelShell::snapshot) {
+                    Some(jpeg) => teller::send_snapshot(&mut self.engine, channel, &jpeg, now),
+                    None => self
+                        .reporter
+                        .report(CameraEvent::SnapshotWanted { channel }),
                 }
             }
             EngineEvent::Control(ControlEvent::Upload(upload)) => {
@@ -184,6 +190,9 @@ impl Shell {
             EngineEvent::Control(ControlEvent::CancelUpload) => self.upload.cancel(),
             EngineEvent::Control(event) => {
                 if let Some(engine) = self.engine.control() {
+                    if let ControlEvent::Registered { .. } = event {
+                        self.teller.registered(engine.takes_events());
+                    }
                     self.control.act(event, engine);
                 }
             }
@@ -208,7 +217,7 @@ impl Shell {
 
     /// Takes what the world has; ready if there was something, or time has come for more work.
     fn poll(&mut self, now: Instant, mut sleep: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<()> {
-        let mut ready = false;
+        let mut ready = self.teller.poll(&mut self.engine, now, cx).is_ready();
         if let Some(engine) = self.engine.control() {
             ready |= self.control.poll(engine, now, cx).is_ready();
             ready |= self.upload.poll(engine, now, cx).is_ready();

@@ -11,7 +11,7 @@ const PLAUSIBLE_MS: std::ops::Range<u64> = 1_577_836_800_000..253_402_300_800_00
 ///
 /// Who sets it moves what is said from then on; nothing that was timed by the monotonic clock moves.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct WallClock {
+pub(crate) struct WallClock {
     /// A moment of both clocks.
     anchor: Option<(Instant, SystemTime)>,
     quality: ClockQuality,
@@ -20,7 +20,7 @@ pub(super) struct WallClock {
 }
 
 impl WallClock {
-    pub(super) fn at(&self, now: Instant) -> Option<SystemTime> {
+    pub(crate) fn at(&self, now: Instant) -> Option<SystemTime> {
         let (then, wall) = self.anchor?;
         match now.checked_duration_since(then) {
             Some(since) => wall.checked_add(since),
@@ -28,7 +28,7 @@ impl WallClock {
         }
     }
 
-    pub(super) fn quality(&self) -> ClockQuality {
+    pub(crate) fn quality(&self) -> ClockQuality {
         self.quality
     }
 
@@ -37,7 +37,7 @@ impl WallClock {
     }
 
     /// The embedder knows the time.
-    pub(super) fn set(&mut self, wall: SystemTime, quality: ClockQuality, now: Instant) {
+    pub(crate) fn set(&mut self, wall: SystemTime, quality: ClockQuality, now: Instant) {
         *self = match quality {
             ClockQuality::Unset => Self::default(),
             _ => Self {

@@ -42,7 +42,7 @@ use easydarwin_core::protocol::{
     Envelope, Extension, FrameLimits, MessageReader, MessageType, RegisterAck, SnapshotAck,
 };
 
-use self::clock::WallClock;
+pub(crate) use self::clock::WallClock;
 use self::dial::Dial;
 use self::login::Exchange;
 use self::outbox::Outbox;

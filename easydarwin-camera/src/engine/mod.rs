@@ -8,8 +8,8 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::control::{ControlEngine, ControlEvent};
-use crate::push::{Channel, ChannelEvent, Wanted};
+use crate::control::{ClockQuality, ControlEngine, ControlEvent, WallClock};
+use crate::push::{Channel, ChannelEvent, Wall, Wanted};
 
 /// What the shell is to do, or the embedder to know.
 #[derive(Debug)]
@@ -31,6 +31,8 @@ pub enum EngineEvent {
 pub struct CameraEngine {
     control: Option<ControlEngine>,
     channels: Vec<(u32, Channel)>,
+    /// Of a camera without CMS.
+    clock: WallClock,
     /// Wall clock of a camera that nobody told the time: counted from 1970 on.
     began: Instant,
     leaving: bool,
@@ -46,6 +48,7 @@ impl CameraEngine {
         Self {
             control,
             channels,
+            clock: WallClock::default(),
             began: now,
             leaving: false,
         }
@@ -130,22 +133,35 @@ impl CameraEngine {
 
     /// What time it is, if that is known from somebody to be believed: by it certificates are judged.
     pub fn trusted_clock(&self, now: Instant) -> Option<SystemTime> {
-        let control = self.control.as_ref();
-        let control = control.filter(|control| control.clock_is_trusted());
-        control.and_then(|control| control.wall_clock(now))
+        match &self.control {
+            Some(control) if control.clock_is_trusted() => control.wall_clock(now),
+            Some(_) => None,
+            // Nobody but the embedder can have set it.
+            None => self.clock.at(now),
+        }
     }
 
-    /// The wall clock as the CMS told it. A camera that knows none counts from 1970 on: what
-    /// belongs together is seen all the same (RFC 3550, 4).
-    fn wall(&self, now: Instant) -> SystemTime {
-        let told = self
-            .control
-            .as_ref()
-            .and_then(|control| control.wall_clock(now));
-        told.unwrap_or_else(|| {
+    /// The embedder knows that it was `wall` at `at`. See
+    /// [`ControlEngine::set_clock`](crate::control::ControlEngine::set_clock).
+    pub fn set_clock(&mut self, wall: SystemTime, quality: ClockQuality, at: Instant) {
+        match &mut self.control {
+            Some(control) => control.set_clock(wall, quality, at),
+            None => self.clock.set(wall, quality, at),
+        }
+    }
+
+    /// The wall clock as the embedder or the CMS told it. A camera that knows none counts from 1970
+    /// on: what belongs together is seen all the same (RFC 3550, 4).
+    fn wall(&self, now: Instant) -> Wall {
+        let (told, quality) = match &self.control {
+            Some(control) => (control.wall_clock(now), control.clock_quality()),
+            None => (self.clock.at(now), self.clock.quality()),
+        };
+        let time = told.unwrap_or_else(|| {
             let since = now.saturating_duration_since(self.began);
             UNIX_EPOCH + Duration::from_secs(1) + since
-        })
+        });
+        Wall { time, quality }
     }
 }
 

@@ -229,18 +229,19 @@ impl FrameFeed {
             }
         }
         let (at, meta) = first?;
+        let stream = self.streams.get(at)?;
         let age = now_us.saturating_sub(meta.pushed_us);
         if age < as_micros(self.max_latency) {
             self.allowed = self.max_latency;
         }
         Some(Next {
-            track: self.streams.get(at)?.track,
+            track: stream.track,
             stream: at,
             pts_us: meta.pts_us,
             pushed: self.epoch + Duration::from_micros(meta.pushed_us),
             len: usize::try_from(meta.len).unwrap_or(usize::MAX),
             key: meta.flags & KEY != 0,
-            jump: meta.flags & JUMP != 0,
+            jump: stream.jumped || meta.flags & JUMP != 0,
         })
     }
 
@@ -272,6 +273,8 @@ impl FrameFeed {
             stream.counted = stream.read + 1;
         }
         stream.read += 1;
+        // A frame that could not be sent leaves the jump to the next one.
+        stream.jumped = next.jump && dropped.is_some();
         let crowded = stream.consumer.used_percent() > CROWDED_PERCENT;
         let from = if kept && !crowded {
             stream.past(stream.read, since_us)

@@ -20,8 +20,10 @@ pub(super) const JUMP: u32 = 4;
 const URGENT_PERCENT: u64 = 60;
 /// Bytes at the beginning of a frame in which its first slice is looked for.
 const LOOK: usize = 1024;
-/// A step of the presentation time that is no pause any more, in microseconds.
-const JUMP_US: u64 = 10_000_000;
+/// So much more or less than the time that really passed is no jitter of the encoder, in microseconds.
+const JUMP_US: i64 = 10_000_000;
+/// How far reordered pictures go back at most, in microseconds: 16 of them (H.264, A.3.1) at 8 a second.
+const REORDER_US: i64 = 2_000_000;
 
 /// One encoded picture or audio frame.
 #[derive(Debug, Clone, Copy)]
@@ -112,7 +114,16 @@ pub struct FrameSender {
     wait_key: bool,
     /// The last value of [`Stream::broken`] that was acted on.
     broken: u32,
-    last_pts: Option<i64>,
+    last: Option<Last>,
+}
+
+/// The times of what was queued last, in microseconds.
+#[derive(Debug, Clone, Copy)]
+struct Last {
+    pts_us: i64,
+    pushed_us: u64,
+    /// The latest presentation time so far.
+    newest_us: i64,
 }
 
 impl Channel {
@@ -176,7 +187,7 @@ impl FrameSender {
             epoch,
             largest,
             broken: 0,
-            last_pts: None,
+            last: None,
         }
     }
 
@@ -241,11 +252,12 @@ impl FrameSender {
             };
         }
         let pushed_us = now.saturating_duration_since(self.epoch).as_micros();
+        let pushed_us = u64::try_from(pushed_us).unwrap_or(u64::MAX);
         let meta = Meta {
             len: 0,
-            flags: flags | self.jump(pts_us),
+            flags: flags | self.jump(pts_us, pushed_us, key),
             pts_us,
-            pushed_us: u64::try_from(pushed_us).unwrap_or(u64::MAX),
+            pushed_us,
         };
         self.producer.push(meta, fill);
         self.wait_key = false;
@@ -279,11 +291,24 @@ impl FrameSender {
         Some(cause)
     }
 
-    /// Whether the encoder's clock went back or left out more than a pause.
-    fn jump(&mut self, pts_us: i64) -> u32 {
-        let last = self.last_pts.replace(pts_us);
-        // Reordered pictures go back by some frames.
-        let jumped = last.is_some_and(|last| last.abs_diff(pts_us) > JUMP_US);
+    /// Whether the encoder's clock went back, or went otherwise than time did. A pause is no jump.
+    fn jump(&mut self, pts_us: i64, pushed_us: u64, key: bool) -> u32 {
+        let jumped = self.last.is_some_and(|last| {
+            let passed = pushed_us.saturating_sub(last.pushed_us);
+            let passed = i64::try_from(passed).unwrap_or(i64::MAX);
+            let ahead = pts_us.saturating_sub(last.pts_us).saturating_sub(passed);
+            // Only between key frames, which come after all that was shown before, are pictures reordered.
+            let reordered = self.stream.video && !key;
+            let allowed = if reordered { REORDER_US } else { 0 };
+            let back = last.newest_us.saturating_sub(pts_us);
+            back > allowed || ahead.saturating_abs() > JUMP_US
+        });
+        let newest = self.last.map(|last| last.newest_us.max(pts_us));
+        self.last = Some(Last {
+            pts_us,
+            pushed_us,
+            newest_us: newest.filter(|_| !jumped).unwrap_or(pts_us),
+        });
         if jumped { JUMP } else { 0 }
     }
 }

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::count::DropCause;
 use super::ring::{Consumer, Meta};
-use super::sender::{KEY, Stream};
+use super::sender::{JUMP, KEY, Stream};
 use super::sync::Ordering;
 
 /// One stream's part of the feed.
@@ -24,6 +24,8 @@ pub(super) struct StreamFeed {
     pub(super) wait_key: bool,
     /// The encoder should be asked for a key frame.
     pub(super) key_wanted: bool,
+    /// Media time jumped at a frame that was left out.
+    pub(super) jumped: bool,
 }
 
 impl StreamFeed {
@@ -44,11 +46,14 @@ impl StreamFeed {
             read: 0,
             counted: 0,
             key_wanted: false,
+            jumped: false,
         }
     }
 
     /// Frames up to `until` are left out.
     pub(super) fn skip_to(&mut self, until: u64, cause: DropCause) {
+        let mut left_out = self.read..until;
+        self.jumped |= left_out.any(|at| self.consumer.meta(at).flags & JUMP != 0);
         let frames = until.saturating_sub(self.read.max(self.counted));
         self.shared.counters.dropped(cause, frames);
         self.read = until;

@@ -322,3 +322,94 @@ proptest! {
         }
     }
 }
+
+/// Pushes frames of `[capture time, presentation time]` in ms, and says which ones are marked.
+fn jumps(rig: &mut Rig, track: usize, frames: &[(u64, i64, bool)]) -> Vec<bool> {
+    frames
+        .iter()
+        .map(|&(at, pts_ms, key)| {
+            let frame = Frame {
+                parts: &[if key { IDR } else { SLICE }],
+                pts_us: pts_ms * 1000,
+                key,
+            };
+            let now = rig.start + ms(at);
+            assert_eq!(rig.senders[track].push_at(&frame, now), Verdict::Queued);
+            let next = rig.feed.next(now).unwrap();
+            rig.feed.done(&next, None, now);
+            next.jump
+        })
+        .collect()
+}
+
+#[test]
+fn media_time_that_does_not_go_on_is_marked() {
+    let mut rig = Rig::new(&QueueConfig::default());
+    rig.feed.open(rig.start);
+    let video = [
+        (0, 1_000, true),
+        // Shown after the two that follow it.
+        (40, 1_120, false),
+        (80, 1_040, false),
+        (120, 1_080, false),
+        // A pause of the encoder, of its clock, and of both.
+        (160, 1_160, true),
+        (60_160, 61_160, false),
+        (60_200, 71_201, false),
+        (75_300, 76_301, false),
+        (90_000, 76_341, false),
+        // It begins anew, at a key frame or not.
+        (90_040, 76_340, true),
+        (90_080, 70_000, false),
+        (90_120, 70_040, false),
+    ];
+    let marked = [
+        false, false, false, false, false, false, true, false, true, true, true, false,
+    ];
+    assert_eq!(jumps(&mut rig, 0, &video), marked);
+    let audio = [
+        (90_200, 500, true),
+        (90_220, 520, true),
+        (90_240, 519, true),
+        (90_260, 539, true),
+    ];
+    assert_eq!(jumps(&mut rig, 1, &audio), [false, false, true, false]);
+}
+
+#[test]
+fn a_jump_at_a_frame_that_was_left_out_is_marked_at_the_next() {
+    let mut rig = Rig::new(&QueueConfig::default());
+    rig.feed.open(rig.start);
+    let mut push = |at: u64, pts_ms: i64, key: bool| {
+        let frame = Frame {
+            parts: &[if key { IDR } else { SLICE }],
+            pts_us: pts_ms * 1000,
+            key,
+        };
+        assert_eq!(
+            rig.senders[0].push_at(&frame, rig.start + ms(at)),
+            Verdict::Queued
+        );
+    };
+    push(0, 0, true);
+    // Both become too late behind a slow uplink.
+    push(40, 500_000, true);
+    push(80, 500_040, false);
+    push(1_500, 501_460, true);
+    let now = rig.start + ms(1_501);
+    let next = rig.feed.next(now).unwrap();
+    assert_eq!((next.pts_us, next.jump), (501_460_000, true));
+    rig.feed.done(&next, Some(DropCause::Format), now);
+    assert_eq!(rig.dropped(0, DropCause::Late), 3);
+    let frame = Frame {
+        parts: &[SLICE],
+        pts_us: 501_500_000,
+        key: false,
+    };
+    rig.senders[0].push_at(&frame, rig.start + ms(1_540));
+    let next = rig.feed.next(now).unwrap();
+    assert!(next.jump, "the frame before could not be sent");
+    rig.feed.done(&next, None, now);
+    rig.senders[0].push_at(&frame, rig.start + ms(1_540));
+    assert!(!rig.feed.next(now).unwrap().jump);
+}

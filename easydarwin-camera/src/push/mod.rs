@@ -10,6 +10,7 @@ mod output;
 mod parameters;
 mod session;
 mod track;
+mod wall;
 
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ mod tests;
 pub use channel::{Channel, ChannelEvent, Wanted};
 pub use error::PushError;
 pub use session::Datagram;
+pub use wall::Wall;
 
 /// How media travels to the media server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -3,10 +3,13 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use easydarwin_core::media::{H264Params, Track};
+use easydarwin_core::protocol::ClockQuality;
 
-use super::{Channel, ChannelEvent, PushError, PushTransport, Wanted};
+use super::{Channel, ChannelEvent, PushError, PushTransport, Wall, Wanted};
 use crate::control::PushTarget;
 use crate::frames::{Frame, FrameSender, QueueConfig, queue};
+
+mod clock;
 
 const URL: &str = "rtsp://10.0.0.2:554/camera/1";
 const OK: &str = "200 OK";
@@ -15,6 +18,7 @@ struct Rig {
     channel: Channel,
     sender: FrameSender,
     now: Instant,
+    wall: Wall,
     /// What came for the embedder and the shell since it was asked.
     events: Vec<ChannelEvent>,
 }
@@ -31,12 +35,16 @@ impl Rig {
             channel: Channel::new(Some(feed), transport, 3),
             sender: senders.pop().unwrap(),
             now: Instant::now(),
+            wall: Wall {
+                time: SystemTime::UNIX_EPOCH,
+                quality: ClockQuality::Unset,
+            },
             events: Vec::new(),
         }
     }
 
     fn work(&mut self) {
-        self.channel.work(SystemTime::UNIX_EPOCH, self.now);
+        self.channel.work(self.wall, self.now);
         self.events
             .extend(std::iter::from_fn(|| self.channel.poll_event()));
     }
@@ -58,11 +66,15 @@ impl Rig {
     }
 
     fn push(&mut self, key: bool, len: usize) {
+        self.push_at(0, key, len);
+    }
+
+    fn push_at(&mut self, pts_us: i64, key: bool, len: usize) {
         let picture = vec![0xaa; len];
         let start = [0, 0, 1, if key { 0x65 } else { 0x41 }];
         let frame = Frame {
             parts: &[&start, &picture],
-            pts_us: 0,
+            pts_us,
             key,
         };
         self.sender.push_at(&frame, self.now);

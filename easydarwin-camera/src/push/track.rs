@@ -68,8 +68,9 @@ impl TrackSender {
         self.packetizer
             .packetize_parts(data.parts(&self.track), rtp_time, run)?;
         self.last = Some((rtp_time, next.pushed));
-        if self.report_due.is_none() {
-            // The first report at once: it tells how the tracks belong together.
+        if self.report_due.is_none() || next.jump {
+            // The first report at once: it tells how the tracks belong together. So does the next one after
+            // media time has jumped, for nothing that was said before holds any more.
             self.report_due = Some(next.pushed);
         }
         Ok(())

@@ -7,13 +7,15 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::{Buf as _, Bytes, BytesMut};
-use tokio::net::{TcpStream, UdpSocket, lookup_host};
+use socket2::SockRef;
+use tokio::net::{TcpSocket, TcpStream, UdpSocket, lookup_host};
 use tokio::time::timeout;
 
 use crate::rtsp::{ClientEvent, ClientSession, ClientStep, ClientUrl, Login, Method};
 
 #[cfg(feature = "tunnel")]
 use super::ClientTransport;
+use super::interface::bind_to;
 use super::random::random;
 #[cfg(feature = "tunnel")]
 use super::tunnel::Tunnel;
@@ -38,6 +40,8 @@ pub(super) struct Connection {
     stalled: Option<Instant>,
     request_timeout: Duration,
     stall_timeout: Duration,
+    /// What sockets beside this connection have to go through, too.
+    pub(super) interface: Option<String>,
 }
 
 /// Something that came over the connection.
@@ -91,6 +95,7 @@ impl Connection {
             stalled: None,
             request_timeout: options.request_timeout,
             stall_timeout: options.stall_timeout,
+            interface: options.interface.clone(),
         })
     }
 
@@ -325,14 +330,15 @@ pub(super) async fn connect(
     options: &ClientOptions,
     input: &mut BytesMut,
 ) -> Result<(Wire, SocketAddr, SocketAddr), ClientError> {
-    let socket = connect_tcp(url, host).await?;
+    let interface = options.interface.as_deref();
+    let socket = connect_tcp(url, host, interface).await?;
     socket.set_nodelay(true)?;
     let (peer, local) = (socket.peer_addr()?, socket.local_addr()?);
     let channel = secure(socket, url, options).await?;
     #[cfg(feature = "tunnel")]
     if options.transport == ClientTransport::Tunnel {
         // The other half has to reach the same server, whatever else the name stands for.
-        let socket = connect_address(peer).await?;
+        let socket = connect_address(peer, interface).await?;
         socket.set_nodelay(true)?;
         let post = secure(socket, url, options).await?;
         let tunnel = Tunnel::open(channel, post, url, options, input).await?;
@@ -343,13 +349,27 @@ pub(super) async fn connect(
     Ok((Wire::Direct(channel), peer, local))
 }
 
-async fn connect_address(address: SocketAddr) -> Result<TcpStream, ClientError> {
-    TcpStream::connect(address)
-        .await
-        .map_err(|source| ClientError::Connect { address, source })
+async fn connect_address(
+    address: SocketAddr,
+    interface: Option<&str>,
+) -> Result<TcpStream, ClientError> {
+    let no_connection = |source| ClientError::Connect { address, source };
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }
+    .map_err(no_connection)?;
+    if let Some(name) = interface {
+        bind_to(&SockRef::from(&socket), name)?;
+    }
+    socket.connect(address).await.map_err(no_connection)
 }
 
-async fn connect_tcp(url: &ClientUrl, host: &str) -> Result<TcpStream, ClientError> {
+async fn connect_tcp(
+    url: &ClientUrl,
+    host: &str,
+    interface: Option<&str>,
+) -> Result<TcpStream, ClientError> {
     let resolve = |source| ClientError::Resolve {
         host: host.to_owned(),
         source,
@@ -359,7 +379,7 @@ async fn connect_tcp(url: &ClientUrl, host: &str) -> Result<TcpStream, ClientErr
         .map_err(resolve)?;
     let mut failed = None;
     for address in addresses {
-        match connect_address(address).await {
+        match connect_address(address, interface).await {
             Ok(stream) => return Ok(stream),
             Err(error) => failed = Some(error),
         }

@@ -34,6 +34,16 @@ pub enum ClientError {
         /// What the system said.
         source: io::Error,
     },
+    /// A socket could not be bound to the interface.
+    #[error(
+        "cannot bind to the interface {name:?}: {source}; is it there (`ip link`), and may this program do so (before Linux 5.7: only with CAP_NET_RAW)?"
+    )]
+    Interface {
+        /// The interface asked for.
+        name: String,
+        /// What the system said.
+        source: io::Error,
+    },
     /// No TLS session, or a certificate that is not believed.
     #[error(
         "no TLS with {host:?}: {source}; check its certificate and whom is trusted (a file of authorities, or a pin of its key)"

@@ -86,7 +86,8 @@ async fn set_up_udp(
     control: Option<&str>,
     record: bool,
 ) -> Result<Path, ClientError> {
-    let mut pair = UdpPair::bind(connection.local.ip(), connection.peer.ip())?;
+    let (local, peer) = (connection.local.ip(), connection.peer.ip());
+    let mut pair = UdpPair::bind_on(local, peer, connection.interface.as_deref())?;
     let asked = Transport {
         client_port: Some(pair.ports),
         record,

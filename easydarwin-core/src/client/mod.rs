@@ -30,6 +30,7 @@ mod error;
 #[cfg(feature = "server")]
 mod handover;
 mod handshake;
+mod interface;
 mod link;
 mod options;
 mod played;

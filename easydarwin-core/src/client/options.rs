@@ -16,6 +16,10 @@ pub struct ClientOptions {
     /// Which redirections are followed. Default: five in a row, never from RTSPS to RTSP, and
     /// without the login to other servers.
     pub redirects: RedirectPolicy,
+    /// The interface that all connections and datagrams go through, for example `eth1`, whatever the routes say
+    /// (`SO_BINDTODEVICE`, Linux only). Names of hosts are still looked up as the system does it. Default: as the
+    /// routes say.
+    pub interface: Option<String>,
     /// For a TCP connection, name resolution included. Default 5 s.
     pub connect_timeout: Duration,
     /// For the answer to one request. Default 10 s (a server may fetch the stream first).
@@ -64,6 +68,7 @@ impl Default for ClientOptions {
             login: Login::default(),
             plain_basic: false,
             redirects: RedirectPolicy::default(),
+            interface: None,
             connect_timeout: Duration::from_secs(5),
             request_timeout: Duration::from_secs(10),
             stall_timeout: Duration::from_secs(10),

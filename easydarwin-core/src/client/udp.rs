@@ -7,6 +7,7 @@ use socket2::SockRef;
 use tokio::net::UdpSocket;
 
 use super::ClientError;
+use super::interface::bind_to;
 
 /// Tries to find two neighbouring free ports.
 const ATTEMPTS: usize = 64;
@@ -34,10 +35,30 @@ impl UdpPair {
     /// # Errors
     /// [`ClientError::UdpPorts`] when there are none.
     pub fn bind(local: IpAddr, peer: IpAddr) -> Result<Self, ClientError> {
+        Self::bind_on(local, peer, None)
+    }
+
+    /// The same, through this interface if one is named.
+    ///
+    /// # Errors
+    /// [`ClientError::UdpPorts`] when there are no ports, [`ClientError::Interface`] when the interface
+    /// cannot be had.
+    pub fn bind_on(
+        local: IpAddr,
+        peer: IpAddr,
+        interface: Option<&str>,
+    ) -> Result<Self, ClientError> {
         let mut failed = io::Error::from(io::ErrorKind::AddrInUse);
         for _ in 0..ATTEMPTS {
             match Self::try_bind(local, peer) {
-                Ok(pair) => return Ok(pair),
+                Ok(pair) => {
+                    for socket in [&pair.rtp, &pair.rtcp] {
+                        if let Some(name) = interface {
+                            bind_to(&SockRef::from(socket), name)?;
+                        }
+                    }
+                    return Ok(pair);
+                }
                 Err(error) => failed = error,
             }
         }

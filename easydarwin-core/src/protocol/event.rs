@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde_json::Value;
+
 use super::device::serial_of;
 use super::{Envelope, EnvelopeError, ErrorNum, Fields, MessageType};
 
@@ -133,7 +135,10 @@ impl DeviceEvent {
     /// # Errors
     /// [`DeviceEventError::Json`] if it is none.
     pub fn with_json(mut self, text: &str) -> Result<Self, DeviceEventError> {
-        let map = serde_json::from_str(text).map_err(|_| DeviceEventError::Json)?;
+        // As messages are read: one reader in a firmware.
+        let Ok(Value::Object(map)) = serde_json::from_slice(text.as_bytes()) else {
+            return Err(DeviceEventError::Json);
+        };
         self.data = Fields::from_map(map);
         Ok(self)
     }

@@ -150,6 +150,7 @@ impl Channel {
                 tracks: self.tracks.clone(),
                 ..SessionDescription::default()
             },
+            quality: self.quality,
             ports: match ports {
                 Ports::Bound(ports) => Some(ports),
                 _ => None,

@@ -9,14 +9,15 @@ pub use wanted::Wanted;
 
 use std::collections::VecDeque;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use easydarwin_core::media::Track;
+use easydarwin_core::protocol::ClockQuality;
 use easydarwin_core::rtsp::Redirects;
 use fastrand::Rng;
 
 use super::session::{Datagram, Hungry, Session};
-use super::{PushError, PushTransport};
+use super::{PushError, PushTransport, Wall};
 use crate::backoff::Backoff;
 use crate::feedback::{Advice, KeyRequests, RateConfig, RateController, Uplink};
 use crate::frames::FrameFeed;
@@ -103,6 +104,8 @@ pub struct Channel {
     uplink_due: Option<Instant>,
     /// Until then frames wait: the kernel holds enough, and is asked again.
     held: Option<Instant>,
+    /// Of the last [`work`](Self::work).
+    quality: ClockQuality,
     events: VecDeque<ChannelEvent>,
 }
 
@@ -125,6 +128,7 @@ impl Channel {
             advises: false,
             uplink_due: None,
             held: None,
+            quality: ClockQuality::Unset,
             events: VecDeque::new(),
         }
     }
@@ -236,7 +240,8 @@ impl Channel {
 
     /// Frames may have come, or room to write, or time to [`poll_timeout`](Self::poll_timeout). `wall`
     /// is the wall clock at `now`, for sender reports.
-    pub fn work(&mut self, wall: SystemTime, now: Instant) {
+    pub fn work(&mut self, wall: Wall, now: Instant) {
+        self.quality = wall.quality;
         match &mut self.state {
             State::Idle => {}
             State::Opening { .. } => self.begin(now),
@@ -260,9 +265,10 @@ impl Channel {
         }
         if let (State::Session { session, .. }, Some(feed)) = (&mut self.state, &mut self.feed) {
             if self.held.is_none() {
-                session.fill(feed, wall, now);
+                session.fill(feed, wall.time, now);
                 self.held = feed.held(now);
             }
+            session.fill(feed, wall.time, now);
         } else if let Some(feed) = &mut self.feed {
             feed.keep(now);
         }

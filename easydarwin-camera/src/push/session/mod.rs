@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::{Buf as _, BytesMut};
 use easydarwin_core::media::{SessionDescription, sdp};
+use easydarwin_core::protocol::ClockQuality;
 use easydarwin_core::rtsp::{ClientSession, ClientStep, ClientUrl, Limits, Login, Method};
 
 use fastrand::Rng;
@@ -14,6 +15,7 @@ use self::handshake::control;
 use super::PushError;
 use super::output::{Lane, Output};
 use super::track::TrackSender;
+use super::wall;
 use crate::frames::{DropCause, FrameFeed};
 
 /// Datagrams that nobody reports on for so long do not arrive.
@@ -31,6 +33,8 @@ pub(crate) struct SessionConfig {
     /// A password may go in the clear: the connection is encrypted.
     pub(crate) secure: bool,
     pub(crate) description: SessionDescription,
+    /// How well the time of the sender reports is known.
+    pub(crate) quality: ClockQuality,
     /// Our ports for each track, to send datagrams.
     pub(crate) ports: Option<Vec<(u16, u16)>>,
     /// For the answer to one request.
@@ -120,6 +124,7 @@ impl Session {
             session_id: random.u64(..) >> 1,
             session_control: Some("*".to_owned()),
             live_range: false,
+            attributes: wall::attributes(config.quality),
             ..sdp::WriteOptions::default()
         };
         let text = sdp::write(&config.description, &write, control);

@@ -75,6 +75,7 @@ fn what_is_written_is_read_back() {
         session_id: 7,
         session_version: 2,
         session_control: Some("rtsp://host/a".to_owned()),
+        attributes: vec!["tool:one\r\nm=two".into()],
         ..WriteOptions::default()
     };
     let control = |index| format!("rtsp://host/a/trackID={index}?token=x");
@@ -82,6 +83,7 @@ fn what_is_written_is_read_back() {
     assert!(text.contains("o=- 7 2 IN IP6 2001:db8::1\r\n"), "{text}");
     assert!(text.contains("c=IN IP6 ::\r\n"), "{text}");
     assert!(text.contains("a=range:npt=now-\r\n"), "{text}");
+    assert!(text.contains("a=tool:one  m=two\r\nm=video"), "{text}");
     assert!(text.contains("a=rtpmap:8 PCMA/8000\r\n"), "{text}");
     assert!(text.contains("a=rtpmap:111 opus/48000/2\r\n"), "{text}");
     let again = parse(text.as_bytes()).unwrap();

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -20,6 +21,8 @@ pub struct WriteOptions {
     pub session_control: Option<String>,
     /// Write `a=range:npt=now-` (live streams for readers).
     pub live_range: bool,
+    /// Further attributes of the session, as `name:value`.
+    pub attributes: Vec<Cow<'static, str>>,
 }
 
 impl Default for WriteOptions {
@@ -30,6 +33,7 @@ impl Default for WriteOptions {
             session_version: 0,
             session_control: None,
             live_range: true,
+            attributes: Vec::new(),
         }
     }
 }
@@ -70,6 +74,9 @@ pub fn write(
     }
     if options.live_range {
         out.line("a=range:", "npt=now-");
+    }
+    for attribute in &options.attributes {
+        out.line("a=", attribute);
     }
     for (index, track) in description.tracks.iter().enumerate() {
         write_track(track, &control(index), &mut out);
