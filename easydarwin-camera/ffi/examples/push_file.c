@@ -7,13 +7,14 @@
  * Build: cc push_file.c -ledc (see docs/firmware.md). With -DWITH_MBEDTLS, tls_mbedtls.c and mbedTLS it speaks TLS, too:
  * rtsps:// and cms:tls://HOST:PORT are believed by the authorities in the file that EDC_CA names.
  */
-#define _POSIX_C_SOURCE 200809L
+#define _DEFAULT_SOURCE
 #include <easydarwin_camera.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/timex.h>
 #include <time.h>
 #ifdef WITH_MBEDTLS
 #include "tls_mbedtls.h"
@@ -98,8 +99,9 @@ static int picture(reader *file, edc_part *parts)
             return -1;
         type = body < end ? file->data[body] & 0x1f : 0;
         slice = type == 1 || type == 5;
-        /* What is no slice, or one that begins with macroblock 0, belongs to the next picture. */
-        if (slices && (!slice || (body + 1 < end && file->data[body + 1] & 0x80)))
+        /* These begin the next picture (H.264, 7.4.1.2.3), and a slice that begins with macroblock 0; filler does not. */
+        if (slices && ((type >= 6 && type <= 9) || (type >= 14 && type <= 18) ||
+                       (slice && body + 1 < end && file->data[body + 1] & 0x80)))
             break;
         slices += slice;
         parts[count].data = file->data + at;
@@ -147,6 +149,18 @@ static int64_t now_us(void)
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+/* Tells the camera what time it is, if the system knows, and how well. Once more whenever that changes. */
+static void tell_time(edc_camera camera)
+{
+    struct timespec now;
+    struct timex state = {0};
+    clock_gettime(CLOCK_REALTIME, &now);
+    /* A system that was never told counts from 1970. */
+    if (now.tv_sec > 1577836800)
+        edc_set_clock(camera, (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000,
+                      adjtimex(&state) == TIME_ERROR ? EDC_CLOCK_RTC : EDC_CLOCK_NTP);
 }
 
 /* Takes the events that come until `until`; commands are answered with 'not supported'. Returns the
@@ -230,6 +244,7 @@ int main(int argc, char **argv)
     edc_config_free(config);
     if (code != EDC_OK)
         return failed("edc_start", code);
+    tell_time(camera);
     edc_get_stream(camera, video_number, &pictures);
     if (audio_number >= 0)
         edc_get_stream(camera, audio_number, &sound);

@@ -97,6 +97,11 @@
 #define EDC_ERR_NO_COMMAND -14
 
 /*
+ Too much of this waits already; try again later.
+ */
+#define EDC_ERR_AGAIN -15
+
+/*
  Cameras in one process.
  */
 #define EDC_MAX_CAMERAS 64
@@ -110,6 +115,11 @@
  Pieces of one frame.
  */
 #define EDC_MAX_PARTS 64
+
+/*
+ Bytes of a snapshot.
+ */
+#define EDC_MAX_SNAPSHOT 1000000
 
 /*
  H.264; frames are NAL units with start codes (Annex B), all of one picture.
@@ -311,6 +321,12 @@
 #define EDC_EVENT_CONFIG 38
 
 /*
+ The CMS wants a picture of `channel`: edc_send_snapshot(). After each registration, then every 3 minutes, and when
+ somebody asks; only with EDC_COMMAND_SNAPSHOT. Several wishes are one.
+ */
+#define EDC_EVENT_SNAPSHOT 39
+
+/*
  Set the encoder of `channel` to `value` bits per second. Only the newest wish is kept.
  */
 #define EDC_EVENT_BITRATE 64
@@ -355,6 +371,46 @@
  EDC_EVENT_CONFIG.
  */
 #define EDC_COMMAND_CONFIG 16
+
+/*
+ EDC_EVENT_SNAPSHOT.
+ */
+#define EDC_COMMAND_SNAPSHOT 32
+
+/*
+ Nobody knows what time it is.
+ */
+#define EDC_CLOCK_UNSET 0
+
+/*
+ The time comes from a server's answer; good to half a round trip.
+ */
+#define EDC_CLOCK_SERVER 1
+
+/*
+ The time comes from a clock with a battery, which drifts.
+ */
+#define EDC_CLOCK_RTC 2
+
+/*
+ The time is kept by NTP or PTP.
+ */
+#define EDC_CLOCK_NTP 3
+
+/*
+ Good to know; a health that is as it should be.
+ */
+#define EDC_LEVEL_INFO 0
+
+/*
+ Somebody should look.
+ */
+#define EDC_LEVEL_WARNING 1
+
+/*
+ Somebody has to act.
+ */
+#define EDC_LEVEL_CRITICAL 2
 
 /*
  What a camera is to run with; made by edc_config_new().
@@ -755,6 +811,18 @@ int32_t edc_config_set_stream_g726(struct edc_config *config,
 int32_t edc_config_set_transport(struct edc_config *config, int32_t transport);
 
 /*
+ The interface, for example wwan0, that everything of the camera goes through: CMS, media and speech, TCP and UDP,
+ whatever the routes say. Names of hosts are still looked up as the system does it. Kernels before 5.7 want
+ CAP_NET_RAW for this. When it cannot be had, EDC_EVENT_DISCONNECTED and EDC_EVENT_PUSH_FAILED say so, and it is
+ tried again. Empty, the default: as the routes say.
+
+ # Safety
+ `config` came from edc_config_new(); the text ends with a 0.
+ */
+int32_t edc_config_set_interface(struct edc_config *config,
+                                 const char *name);
+
+/*
  Bytes of each video stream's queue (64 KiB and up, 1 MiB by default; a frame may have half of it) and of each
  audio stream's (4 KiB and up, 64 KiB by default). Taken at edc_start().
 
@@ -922,6 +990,56 @@ int32_t edc_next_event(edc_camera camera,
 int32_t edc_reply(edc_camera camera,
                   uint64_t command,
                   int32_t code);
+
+/*
+ It is `utc_us` microseconds since 1970 (UTC) now, known as well as EDC_CLOCK_... says. From now on sender reports,
+ events and snapshots are dated by it, and CMS and media servers are told the quality; the times of frames do not
+ move. The library never asks the system for the time of day: without this call the CMS tells it.
+ After EDC_CLOCK_NTP the CMS sets it no more; EDC_CLOCK_UNSET forgets it, `utc_us` is not looked at then.
+ */
+int32_t edc_set_clock(edc_camera camera,
+                      int64_t utc_us,
+                      int32_t quality);
+
+/*
+ Tells the CMS what happened, for its log of events: `name` in your words (1 to 64 of a-z 0-9 . _ -, for example
+ motion.begun), EDC_LEVEL_..., the channel that it is about or 0, and what else is known as a JSON object of at
+ most 2048 bytes, or NULL. Events wait for a CMS that is away, the newest 32 of them; more than one a
+ second, after ten at once, have to wait. EDC_ERR_UNSUPPORTED when there is no CMS or it takes no events, EDC_ERR_AGAIN
+ when too many come at once; both drop the event.
+
+ # Safety
+ The texts end with a 0.
+ */
+int32_t edc_send_event(edc_camera camera,
+                       const char *name,
+                       int32_t level,
+                       uint32_t channel,
+                       const char *json);
+
+/*
+ Tells the CMS how the device is: EDC_LEVEL_..., and what is known, as with edc_send_event(). Only the newest one
+ counts; sent at most every 10 s.
+
+ # Safety
+ The text is NULL or ends with a 0.
+ */
+int32_t edc_send_health(edc_camera camera,
+                        int32_t level,
+                        const char *json);
+
+/*
+ Sends the CMS a JPEG of a channel (from 1), at most EDC_MAX_SNAPSHOT bytes, which is copied: after
+ EDC_EVENT_SNAPSHOT, or by yourself. One that still waits is replaced. EDC_EVENT_SNAPSHOT_SENT follows when the CMS
+ has taken it; while the CMS is away it is dropped. EDC_ERR_UNSUPPORTED without a CMS.
+
+ # Safety
+ `jpeg` points to `length` bytes.
+ */
+int32_t edc_send_snapshot(edc_camera camera,
+                          uint32_t channel,
+                          const uint8_t *jpeg,
+                          uint32_t length);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -39,6 +39,8 @@ pub const EDC_ERR_FULL: i32 = -12;
 pub const EDC_ERR_SYSTEM: i32 = -13;
 /// No command of this number waits for an answer; it may have come too late.
 pub const EDC_ERR_NO_COMMAND: i32 = -14;
+/// Too much of this waits already; try again later.
+pub const EDC_ERR_AGAIN: i32 = -15;
 
 /// Cameras in one process.
 pub const EDC_MAX_CAMERAS: u32 = 64;
@@ -46,6 +48,8 @@ pub const EDC_MAX_CAMERAS: u32 = 64;
 pub const EDC_MAX_STREAMS: u32 = 8;
 /// Pieces of one frame.
 pub const EDC_MAX_PARTS: u32 = 64;
+/// Bytes of a snapshot.
+pub const EDC_MAX_SNAPSHOT: u32 = 1_000_000;
 
 /// H.264; frames are NAL units with start codes (Annex B), all of one picture.
 pub const EDC_CODEC_H264: i32 = 1;
@@ -135,6 +139,9 @@ pub const EDC_EVENT_TALKBACK_ENDED: i32 = 36;
 pub const EDC_EVENT_REBOOT: i32 = 37;
 /// Command: set these values, all of them or none; `text` has a line `name=value` for each.
 pub const EDC_EVENT_CONFIG: i32 = 38;
+/// The CMS wants a picture of `channel`: edc_send_snapshot(). After each registration, then every 3 minutes, and when
+/// somebody asks; only with EDC_COMMAND_SNAPSHOT. Several wishes are one.
+pub const EDC_EVENT_SNAPSHOT: i32 = 39;
 /// Set the encoder of `channel` to `value` bits per second. Only the newest wish is kept.
 pub const EDC_EVENT_BITRATE: i32 = 64;
 /// Make a key frame on `stream`: a push begins, or a picture was dropped. Several wishes are one.
@@ -155,6 +162,24 @@ pub const EDC_COMMAND_TALKBACK: i32 = 4;
 pub const EDC_COMMAND_REBOOT: i32 = 8;
 /// EDC_EVENT_CONFIG.
 pub const EDC_COMMAND_CONFIG: i32 = 16;
+/// EDC_EVENT_SNAPSHOT.
+pub const EDC_COMMAND_SNAPSHOT: i32 = 32;
+
+/// Nobody knows what time it is.
+pub const EDC_CLOCK_UNSET: i32 = 0;
+/// The time comes from a server's answer; good to half a round trip.
+pub const EDC_CLOCK_SERVER: i32 = 1;
+/// The time comes from a clock with a battery, which drifts.
+pub const EDC_CLOCK_RTC: i32 = 2;
+/// The time is kept by NTP or PTP.
+pub const EDC_CLOCK_NTP: i32 = 3;
+
+/// Good to know; a health that is as it should be.
+pub const EDC_LEVEL_INFO: i32 = 0;
+/// Somebody should look.
+pub const EDC_LEVEL_WARNING: i32 = 1;
+/// Somebody has to act.
+pub const EDC_LEVEL_CRITICAL: i32 = 2;
 
 /// A camera; 0 is none.
 #[allow(non_camel_case_types)]

@@ -57,6 +57,7 @@ pub(crate) struct Settings {
     pub(crate) unproven_cms: bool,
     pub(crate) push_to: String,
     pub(crate) udp: bool,
+    pub(crate) interface: String,
     pub(crate) streams: Vec<StreamSettings>,
     pub(crate) queue: QueueConfig,
     pub(crate) rate: Option<RateConfig>,
@@ -79,6 +80,7 @@ impl Settings {
             unproven_cms: false,
             push_to: String::new(),
             udp: false,
+            interface: String::new(),
             streams: Vec::new(),
             queue: QueueConfig::default(),
             rate: None,
@@ -254,6 +256,7 @@ impl Settings {
             (EDC_COMMAND_TALKBACK, CommandKind::Talkback),
             (EDC_COMMAND_REBOOT, CommandKind::Reboot),
             (EDC_COMMAND_CONFIG, CommandKind::Config),
+            (EDC_COMMAND_SNAPSHOT, CommandKind::Snapshot),
         ];
         let known = kinds.iter().fold(0, |bits, (bit, _)| bits | bit);
         if commands & !known != 0 {
@@ -270,6 +273,12 @@ impl Settings {
         }
         self.rate.get_or_insert_default().sub = Some(BitrateRange { min, max });
         Ok(())
+    }
+
+    /// Whether the vendor takes pictures when he is asked.
+    pub(crate) fn takes_snapshots(&self) -> bool {
+        let commands = self.commands.as_deref().unwrap_or_default();
+        commands.contains(&CommandKind::Snapshot)
     }
 
     /// The channels with their streams' numbers, in the order in which they were added, but the sub
@@ -341,6 +350,9 @@ impl Settings {
         }
         if let Some(commands) = &self.commands {
             builder = builder.supports(commands.iter().copied());
+        }
+        if !self.interface.is_empty() {
+            builder = builder.interface(&self.interface);
         }
         if !self.push_to.is_empty() {
             builder = builder.push_to(&self.push_to);

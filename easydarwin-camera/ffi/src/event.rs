@@ -100,7 +100,7 @@ impl Event {
     fn replaces(&self, older: &Self) -> bool {
         matches!(
             self.kind,
-            EDC_EVENT_BITRATE | EDC_EVENT_KEYFRAME | EDC_EVENT_SELECT
+            EDC_EVENT_BITRATE | EDC_EVENT_KEYFRAME | EDC_EVENT_SELECT | EDC_EVENT_SNAPSHOT
         ) && self.kind == older.kind
             && self.channel == older.channel
             && self.stream == older.stream

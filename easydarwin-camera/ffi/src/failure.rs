@@ -93,6 +93,7 @@ pub(crate) fn describe(code: i32) -> &'static CStr {
         EDC_ERR_FULL => c"too many cameras",
         EDC_ERR_SYSTEM => c"the system refused it",
         EDC_ERR_NO_COMMAND => c"no such command waits for an answer",
+        EDC_ERR_AGAIN => c"too much of this waits already",
         code if code >= 0 => c"no error",
         _ => c"unknown error",
     }

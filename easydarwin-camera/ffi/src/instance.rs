@@ -4,10 +4,12 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
-use easydarwin_camera::CameraCommand;
+use bytes::Bytes;
+use easydarwin_camera::control::{ClockQuality, DeviceEvent, EventVerdict, MAX_SNAPSHOT};
 use easydarwin_camera::frames::{DropCause, FrameCounter, StreamCounts};
+use easydarwin_camera::{CameraCommand, CameraHandle, SnapshotVerdict};
 use easydarwin_core::protocol::ErrorNum;
 use tokio::sync::Notify;
 
@@ -23,6 +25,9 @@ use crate::table::{Occupied, Place, TryCell};
 /// answered by its time being over.
 const COMMANDS: usize = 32;
 
+// What the header allows is taken.
+const _: () = assert!(EDC_MAX_SNAPSHOT as usize <= MAX_SNAPSHOT);
+
 /// One camera.
 #[derive(Debug)]
 pub(crate) struct Instance {
@@ -37,6 +42,7 @@ pub(crate) struct Instance {
     pub(crate) closed: Notify,
     faults: AtomicU32,
     tallies: Mutex<Vec<Tally>>,
+    contact: Mutex<Contact>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// Makes the network's thread panic.
     #[cfg(feature = "test-panic")]
@@ -47,6 +53,13 @@ pub(crate) struct Instance {
 struct Commands {
     last: u64,
     waiting: VecDeque<(u64, CameraCommand)>,
+}
+
+/// The way to the camera that runs now, and what the next one has to know after a fault.
+#[derive(Debug, Default)]
+struct Contact {
+    camera: Option<CameraHandle>,
+    clock: Option<(SystemTime, ClockQuality, Instant)>,
 }
 
 /// Counters of a stream over all queues that it had.
@@ -80,6 +93,7 @@ impl Instance {
             closed: Notify::new(),
             faults: AtomicU32::new(0),
             tallies: Mutex::default(),
+            contact: Mutex::default(),
             threads: Mutex::default(),
             #[cfg(feature = "test-panic")]
             injected: Notify::new(),
@@ -147,6 +161,74 @@ impl Instance {
                 counter,
                 before: Vec::new(),
             }),
+        }
+    }
+
+    /// There is a new camera, which knows what the one before was told of the time.
+    pub(crate) fn reached_by(&self, camera: CameraHandle) {
+        let mut contact = lock(&self.contact);
+        if let Some((wall, quality, at)) = contact.clock
+            && let Some(wall) = wall.checked_add(at.elapsed())
+        {
+            camera.set_clock(wall, quality);
+        }
+        contact.camera = Some(camera);
+    }
+
+    /// The vendor knows what time it is.
+    pub(crate) fn set_clock(&self, wall: SystemTime, quality: ClockQuality) {
+        let mut contact = lock(&self.contact);
+        contact.clock = Some((wall, quality, Instant::now()));
+        if let Some(camera) = &contact.camera {
+            camera.set_clock(wall, quality);
+        }
+    }
+
+    /// The vendor has something to tell the CMS.
+    pub(crate) fn send_event(&self, event: DeviceEvent) -> Result<(), Failure> {
+        self.check_cms()?;
+        let verdict = lock(&self.contact)
+            .camera
+            .as_ref()
+            .map(|camera| camera.send_event(event));
+        match verdict {
+            Some(EventVerdict::Queued | EventVerdict::DroppedOldest) => Ok(()),
+            Some(EventVerdict::Invalid(error)) => Err(Failure::invalid(error.to_string())),
+            Some(EventVerdict::NotSupported) => {
+                Err(Failure::unsupported("the CMS takes no events"))
+            }
+            _ => Err(EDC_ERR_AGAIN.into()),
+        }
+    }
+
+    fn check_cms(&self) -> Result<(), Failure> {
+        if self.settings.cms.is_empty() {
+            return Err(Failure::unsupported("this camera has no CMS"));
+        }
+        Ok(())
+    }
+
+    /// The vendor has a picture for the CMS.
+    pub(crate) fn send_snapshot(&self, channel: u32, jpeg: &[u8]) -> Result<(), Failure> {
+        self.check_cms()?;
+        let mut streams = self.settings.streams.iter();
+        if !streams.any(|stream| stream.channel == channel) {
+            return Err(Failure::invalid("no stream of this channel was added"));
+        }
+        if jpeg.is_empty() || jpeg.len() > EDC_MAX_SNAPSHOT as usize {
+            return Err(Failure::invalid("a snapshot has 1 to 1000000 bytes"));
+        }
+        let mut copy = Vec::new();
+        copy.try_reserve_exact(jpeg.len())
+            .map_err(|_| Failure::from(EDC_ERR_NOMEM))?;
+        copy.extend_from_slice(jpeg);
+        let verdict = lock(&self.contact)
+            .camera
+            .as_ref()
+            .map(|camera| camera.send_snapshot(channel, Bytes::from(copy)));
+        match verdict {
+            Some(SnapshotVerdict::Queued) => Ok(()),
+            _ => Err(EDC_ERR_AGAIN.into()),
         }
     }
 

@@ -8,19 +8,22 @@
 )]
 
 mod cms;
+mod film;
 mod peer;
 mod program;
 mod targets;
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use easydarwin_core::protocol::{ClockQuality, EventLevel};
 use easydarwin_test_support::gst_server::{GstServer, Guard};
-use easydarwin_test_support::media::Clip;
-use easydarwin_test_support::peers::{Transport, ffmpeg_listen, ffmpeg_read, recorded};
+use easydarwin_test_support::peers::{SECONDS, Transport, ffmpeg_listen, ffmpeg_read, recorded};
 use easydarwin_test_support::process::{Process, Workdir, free_port};
+use easydarwin_test_support::proxy::Proxy;
 
-use program::{Files, Program};
+use film::Film;
+use program::Program;
 
 /// A program under valgrind on a busy machine.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -38,10 +41,34 @@ fn easydarwin(workdir: &Workdir) -> (Process, String) {
     (process, format!("rtsp://{address}/live/film"))
 }
 
+/// A way to the server of this URL on which it is seen what passes, and the URL that leads there.
+fn tapped(url: &str) -> (Proxy, String) {
+    let authority = url.split('/').nth(2).unwrap();
+    let server = authority.parse().unwrap();
+    let proxy = Proxy::start_keeping_media("127.0.0.1:0".parse().unwrap(), server);
+    let url = url.replacen(authority, &proxy.address().to_string(), 1);
+    (proxy, url)
+}
+
 #[test]
 fn what_the_interface_promises() {
     let workdir = Workdir::new("ffi-abi");
     let mut program = Program::c("tests/c/abi.c").run::<&str>(&workdir, []);
+    program.expect_silent_success(LIMIT);
+}
+
+#[test]
+fn a_program_of_the_first_version_goes_on() {
+    let workdir = Workdir::new("ffi-first-version");
+    let header = format!("abi/{}", edc::EDC_ABI_VERSION);
+    let mut program = Program::c_with(&header, "tests/c/abi.c").run::<&str>(&workdir, []);
+    program.expect_silent_success(LIMIT);
+}
+
+#[test]
+fn what_vendors_tell_is_checked() {
+    let workdir = Workdir::new("ffi-report");
+    let mut program = Program::c("tests/c/report.c").run::<&str>(&workdir, []);
     program.expect_silent_success(LIMIT);
 }
 
@@ -73,44 +100,46 @@ fn cameras_are_destroyed_while_encoders_push() {
 #[test]
 fn a_file_pushed_to_our_server_is_played_byte_for_byte() {
     let workdir = Workdir::new("ffi-push-ours");
-    let clip = Clip::Aac;
-    let files = Files::make(&workdir, clip, 12);
+    let film = Film::make(&workdir, 12);
     let (_server, url) = easydarwin(&workdir);
-    let mut program = Program::c("examples/push_file.c").run(&workdir, files.args(&url));
+    let (wire, way) = tapped(&url);
+    let mut program = Program::c("examples/push_file.c").run(&workdir, film.args(&way));
     easydarwin_test_support::api::wait_live(&url, LIMIT);
-    let received = ffmpeg_read(&workdir, clip, &url, Transport::Tcp);
-    let result = received.and_then(|received| received.check(clip, true));
-    assert_eq!(result, Ok(()));
+    let received = ffmpeg_read(&workdir, film::CLIP, &url, Transport::Tcp);
+    film.check_recorded(&workdir.file("video"), &received.unwrap());
     program.expect_success(LIMIT);
-    files.expect_all_sent(&program.output());
+    film.expect_all_sent(&program.output());
+    film.check_wire(&wire, film.pictures());
 }
 
 #[test]
 fn a_file_pushed_to_servers_of_others_arrives_byte_for_byte() {
     let workdir = Workdir::new("ffi-push-others");
-    let clip = Clip::Aac;
-    let files = Files::make(&workdir, clip, 12);
+    let film = Film::make(&workdir, 12);
     let program = Program::c("examples/push_file.c");
 
     let gst = workdir.sub("gst");
     let mut server = GstServer::start_recording(&gst, gst.path(), Guard::Open);
+    let (gst_wire, to_gst) = tapped(&server.url());
     let listening = format!("rtsp://127.0.0.1:{}/film", free_port());
+    let (ffmpeg_wire, to_ffmpeg) = tapped(&listening);
     let ffmpeg = workdir.sub("ffmpeg");
     std::thread::scope(|scope| {
-        let listener = scope.spawn(|| ffmpeg_listen(&ffmpeg, clip, &listening));
-        let mut to_gst = program.run(&gst, files.args(&server.url()));
-        let mut to_ffmpeg = program.run(&ffmpeg, files.args(&listening));
-        let frames = gst.path().join("frames");
-        let received = recorded(&mut server.process, clip, &gst.file("video"), &frames);
-        let result = received.and_then(|received| received.check(clip, true));
-        assert_eq!(result, Ok(()), "gst-rtsp-server");
+        let listener = scope.spawn(|| ffmpeg_listen(&ffmpeg, film::CLIP, &listening));
+        let mut to_gst = program.run(&gst, film.args(&to_gst));
+        let mut to_ffmpeg = program.run(&ffmpeg, film.args(&to_ffmpeg));
+        let (video, frames) = (gst.file("video"), gst.path().join("frames"));
+        let received = recorded(&mut server.process, film::CLIP, &video, &frames);
+        film.check_recorded(&video, &received.expect("gst-rtsp-server records"));
         let received = listener.join().expect("the listening thread");
-        let result = received.and_then(|received| received.check(clip, true));
-        assert_eq!(result, Ok(()), "ffmpeg, listening");
+        film.check_recorded(&ffmpeg.file("video"), &received.expect("ffmpeg records"));
         to_gst.expect_success(LIMIT);
+        film.expect_all_sent(&to_gst.output());
         // ffmpeg leaves when it has recorded enough; the camera takes that as it comes.
         to_ffmpeg.expect_success(LIMIT);
     });
+    film.check_wire(&gst_wire, film.pictures());
+    film.check_wire(&ffmpeg_wire, 25 * SECONDS);
 }
 
 /// Our media server, also behind TLS, where it shows a certificate for `localhost`.
@@ -197,18 +226,16 @@ fn through_mbedtls_a_reset_does_not_end_the_process() {
 #[test]
 fn a_file_pushed_through_mbedtls_is_played_byte_for_byte() {
     let workdir = Workdir::new("ffi-push-mbedtls");
-    let clip = Clip::Aac;
-    let files = Files::make(&workdir, clip, 12);
+    let film = Film::make(&workdir, 12);
     let server = Secure::start(&workdir);
     let program = Program::with_mbedtls("examples/push_file.c");
     let program = program.with("EDC_CA", &server.certificate);
-    let mut program = program.run(&workdir, files.args(&server.url));
+    let mut program = program.run(&workdir, film.args(&server.url));
     easydarwin_test_support::api::wait_live(&server.plain, LIMIT);
-    let received = ffmpeg_read(&workdir, clip, &server.plain, Transport::Tcp);
-    let result = received.and_then(|received| received.check(clip, true));
-    assert_eq!(result, Ok(()));
+    let received = ffmpeg_read(&workdir, film::CLIP, &server.plain, Transport::Tcp);
+    film.check_recorded(&workdir.file("video"), &received.unwrap());
     program.expect_success(LIMIT);
-    files.expect_all_sent(&program.output());
+    film.expect_all_sent(&program.output());
 }
 
 #[test]
@@ -226,15 +253,47 @@ fn commands_reach_callbacks_in_cpp_and_are_answered() {
     let workdir = Workdir::new("ffi-commands");
     let cms = cms::Listening::start();
     let program = Program::cpp("examples/commands.cpp");
-    let args = [&cms.address.to_string(), cms::SERIAL, cms::TOKEN, "2"];
+    let (jpeg, interface) = (workdir.file("picture.jpg"), "lo");
+    std::fs::write(&jpeg, b"\xff\xd8jpeg\xff\xd9").unwrap();
+    let address = cms.address.to_string();
+    let args = [
+        &*address,
+        cms::SERIAL,
+        cms::TOKEN,
+        "2",
+        interface,
+        jpeg.to_str().unwrap(),
+    ];
     let mut program = program.run(&workdir, args);
     let mut cms = cms.accept();
+    // Wanted after each registration, and when somebody asks.
+    let picture = (1, "/9hqcGVn/9k=".to_owned());
+    assert_eq!(cms.snapshot(), picture);
+    assert_eq!(cms.want_snapshot().code(), 200);
+    assert_eq!(cms.snapshot(), picture);
     assert_eq!(cms.ptz("UP").code(), 200);
+    let told = [cms.event(), cms.event()];
+    let health = told.iter().find(|event| event.health).expect("a health");
+    assert_eq!(health.data.to_json(), r#"{"celsius":41.5}"#);
+    let moved = told.iter().find(|event| !event.health).expect("an event");
+    assert_eq!((&*moved.name, moved.channel), ("lens.moved", Some(1)));
+    assert_eq!(
+        (moved.level, moved.data.to_json()),
+        (EventLevel::Info, r#"{"to":"UP"}"#.into())
+    );
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let off = now.abs_diff(Duration::from_millis(
+        moved.time_ms.expect("it knows the time"),
+    ));
+    assert!(off < LIMIT, "{off:?}");
+    cms.wait_clock(ClockQuality::Rtc);
     assert_eq!(cms.preset("3").code(), 501);
     program.expect_success(LIMIT);
     let said = program.output();
     for line in [
         "event 1 127.0.0.1",
+        "event 39 ",
+        "event 7 ",
         "event 32 UP SINGLE 1",
         "event 33 GOTO  3",
         "log 3 registered",

@@ -2,43 +2,17 @@
 //! lays them out.
 #![allow(clippy::unwrap_used)]
 
+mod made;
+
 use std::fmt::Write as _;
 use std::mem::{offset_of, size_of};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use edc::{edc_event, edc_frame, edc_part, edc_stats, edc_tls};
+use made::{generate, root};
 
-/// In the order in which they appear in the header.
-const SOURCES: [&str; 6] = [
-    "abi.rs",
-    "entry/library.rs",
-    "entry/config.rs",
-    "entry/camera.rs",
-    "entry/frame.rs",
-    "entry/event.rs",
-];
 const HEADER: &str = "include/easydarwin_camera.h";
-
-fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-}
-
-fn generate() -> String {
-    let config = cbindgen::Config::from_file(root().join("cbindgen.toml")).unwrap();
-    let mut builder = cbindgen::Builder::new().with_config(config);
-    for source in SOURCES {
-        builder = builder.with_src(root().join("src").join(source));
-    }
-    let mut header = Vec::new();
-    builder.generate().unwrap().write(&mut header);
-    without_rust(&String::from_utf8(header).unwrap())
-}
-
-/// Leaves out what the comments say to Rust only: the heading of what C programmers know anyway.
-fn without_rust(header: &str) -> String {
-    header.replace(" *\n * # Safety\n", " *\n")
-}
 
 #[test]
 fn the_header_is_what_the_sources_make() {

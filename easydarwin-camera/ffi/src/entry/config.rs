@@ -293,6 +293,26 @@ pub unsafe extern "C" fn edc_config_set_transport(config: *mut edc_config, trans
     }
 }
 
+/// The interface, for example wwan0, that everything of the camera goes through: CMS, media and speech, TCP and UDP,
+/// whatever the routes say. Names of hosts are still looked up as the system does it. Kernels before 5.7 want
+/// CAP_NET_RAW for this. When it cannot be had, EDC_EVENT_DISCONNECTED and EDC_EVENT_PUSH_FAILED say so, and it is
+/// tried again. Empty, the default: as the routes say.
+///
+/// # Safety
+/// `config` came from edc_config_new(); the text ends with a 0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn edc_config_set_interface(
+    config: *mut edc_config,
+    name: *const c_char,
+) -> i32 {
+    // SAFETY: by this function's contract.
+    unsafe {
+        keep(config, name, "name", |settings, text| {
+            settings.interface = text
+        })
+    }
+}
+
 /// Bytes of each video stream's queue (64 KiB and up, 1 MiB by default; a frame may have half of it) and of each
 /// audio stream's (4 KiB and up, 64 KiB by default). Taken at edc_start().
 ///

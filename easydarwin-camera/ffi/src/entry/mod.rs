@@ -7,9 +7,11 @@ mod config;
 mod event;
 mod frame;
 mod library;
+mod report;
 
 pub use camera::*;
 pub use config::*;
 pub use event::*;
 pub use frame::*;
 pub use library::*;
+pub use report::*;

@@ -42,6 +42,7 @@ impl Built {
         let camera = builder
             .build()
             .map_err(|error| Failure::new(EDC_ERR_CONFIG, error.to_string()))?;
+        instance.reached_by(camera.handle());
         // In the order of the streams, in which their counters are kept.
         for (stream, sender) in (0u8..).zip(made) {
             let Some(sender) = sender else { continue };

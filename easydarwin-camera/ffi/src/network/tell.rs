@@ -68,6 +68,9 @@ fn told(instance: &Instance, event: CameraEvent) -> Option<Event> {
                 .value(i64::from(choice == StreamChoice::Sub)),
             _ => return None,
         },
+        CameraEvent::SnapshotWanted { channel } if instance.settings.takes_snapshots() => {
+            Event::new(EDC_EVENT_SNAPSHOT).channel(channel)
+        }
         CameraEvent::SnapshotSent { channel } => {
             Event::new(EDC_EVENT_SNAPSHOT_SENT).channel(channel)
         }

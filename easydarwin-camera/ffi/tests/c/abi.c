@@ -1,4 +1,5 @@
-/* What the interface promises without a network. */
+/* What the interface promised in its first version, without a network. It is compiled with the header of that
+ * version, too: what came later belongs elsewhere. */
 #define _GNU_SOURCE
 #include "check.h"
 #include <dirent.h>

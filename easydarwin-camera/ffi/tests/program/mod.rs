@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use easydarwin_test_support::media::Clip;
 use easydarwin_test_support::process::{Process, Workdir};
 use easydarwin_test_support::require;
 
@@ -30,7 +29,12 @@ pub(crate) struct Program {
 
 impl Program {
     pub(crate) fn c(source: &str) -> Self {
-        Self::compile("gcc", &["-std=gnu11"], source, &[])
+        Self::c_with("include", source)
+    }
+
+    /// The same with the header in this directory.
+    pub(crate) fn c_with(header: &str, source: &str) -> Self {
+        Self::compile("gcc", &["-std=gnu11"], header, source, &[])
     }
 
     /// A program in C that brings mbedTLS.
@@ -41,15 +45,28 @@ impl Program {
         let mut more = vec![adapter.to_str().expect("a path in UTF-8")];
         more.extend(["-lmbedtls", "-lmbedx509", "-lmbedcrypto"]);
         more.extend(wraps);
-        Self::compile("gcc", &["-std=gnu11", "-DWITH_MBEDTLS"], source, &more)
+        Self::compile(
+            "gcc",
+            &["-std=gnu11", "-DWITH_MBEDTLS"],
+            "include",
+            source,
+            &more,
+        )
     }
 
     pub(crate) fn cpp(source: &str) -> Self {
-        Self::compile("g++", &["-std=c++11", "-static-libstdc++"], source, &[])
+        let options = ["-std=c++11", "-static-libstdc++"];
+        Self::compile("g++", &options, "include", source, &[])
     }
 
     /// `more`: sources and libraries beside ours.
-    fn compile(compiler: &str, options: &[&str], source: &str, more: &[&str]) -> Self {
+    fn compile(
+        compiler: &str,
+        options: &[&str],
+        header: &str,
+        source: &str,
+        more: &[&str],
+    ) -> Self {
         require(&[compiler]);
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR"));
         let name = source.replace(['/', '.'], "-");
@@ -66,7 +83,7 @@ impl Program {
                 "-static-libgcc",
                 "-I",
             ])
-            .arg(root().join("include"))
+            .arg(root().join(header))
             .arg(root().join(source))
             .args(more)
             .arg(library())
@@ -146,61 +163,5 @@ impl Running {
 
     pub(crate) fn output(&self) -> String {
         self.process.log()
-    }
-}
-
-/// The elementary streams of a clip's beginning, as files.
-#[derive(Debug)]
-pub(crate) struct Files {
-    video: PathBuf,
-    audio: PathBuf,
-    pictures: usize,
-}
-
-impl Files {
-    pub(crate) fn make(workdir: &Workdir, clip: Clip, seconds: usize) -> Self {
-        require(&["ffmpeg"]);
-        let (video, audio) = (workdir.file("film.h264"), workdir.file("film.aac"));
-        let time = seconds.to_string();
-        let output = Command::new("ffmpeg")
-            .args(["-nostdin", "-v", "error", "-y", "-t", &time, "-i"])
-            .arg(clip.path())
-            .args(["-map", "0:v", "-c", "copy", "-f", "h264"])
-            .arg(&video)
-            .args(["-map", "0:a", "-c", "copy", "-f", "adts"])
-            .arg(&audio)
-            .output()
-            .unwrap();
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        let elementary = std::fs::read(&video).unwrap();
-        let units = easydarwin_test_support::units::split_annexb(&elementary);
-        let codec = easydarwin_test_support::units::VideoCodec::H264;
-        let units = easydarwin_test_support::units::video_units(codec, units);
-        Self {
-            video,
-            audio,
-            pictures: units.iter().filter(|unit| unit.first).count(),
-        }
-    }
-
-    /// What `push_file` is called with.
-    pub(crate) fn args(&self, url: &str) -> [String; 4] {
-        let text = |path: &Path| path.to_str().unwrap().to_owned();
-        [
-            url.to_owned(),
-            text(&self.video),
-            "25".to_owned(),
-            text(&self.audio),
-        ]
-    }
-    /// `push_file` said that each of the pictures was queued and sent.
-    pub(crate) fn expect_all_sent(&self, said: &str) {
-        let pictures = self.pictures;
-        let line = format!("frames={pictures} queued={pictures} sent={pictures}");
-        assert!(said.contains(&line), "{line:?} is not in\n{said}");
     }
 }

@@ -55,9 +55,24 @@ impl Message {
     }
 }
 
+/// An interleaved frame.
+#[derive(Debug, Clone)]
+pub struct Frame {
+    /// Which connection, counted from 0.
+    pub connection: usize,
+    /// Which way it went.
+    pub way: Way,
+    /// Its channel.
+    pub channel: u8,
+    /// RTP or RTCP.
+    pub data: Vec<u8>,
+}
+
 #[derive(Debug, Default)]
 struct Record {
     messages: Vec<Message>,
+    /// Those that are to be kept.
+    frames: Option<Vec<Frame>>,
     /// Bytes of interleaved RTP and RTCP per connection and way.
     interleaved: u64,
     connections: usize,
@@ -77,10 +92,26 @@ impl Proxy {
     /// # Panics
     /// When the address is taken.
     pub fn start(listen: SocketAddr, target: SocketAddr) -> Self {
+        Self::start_with(Record::default(), listen, target)
+    }
+
+    /// The same, and keeps the media that pass: for some minutes of them at most.
+    ///
+    /// # Panics
+    /// When the address is taken.
+    pub fn start_keeping_media(listen: SocketAddr, target: SocketAddr) -> Self {
+        let record = Record {
+            frames: Some(Vec::new()),
+            ..Record::default()
+        };
+        Self::start_with(record, listen, target)
+    }
+
+    fn start_with(record: Record, listen: SocketAddr, target: SocketAddr) -> Self {
         let listener =
             TcpListener::bind(listen).unwrap_or_else(|error| panic!("{listen}: {error}"));
         let address = listener.local_addr().expect("it is bound");
-        let shared = Arc::new((Mutex::new(Record::default()), Condvar::new()));
+        let shared = Arc::new((Mutex::new(record), Condvar::new()));
         let proxy = Self { address, shared };
         let this = proxy.clone();
         std::thread::spawn(move || {
@@ -107,6 +138,12 @@ impl Proxy {
             .expect("no panic inside")
             .messages
             .clone()
+    }
+
+    /// The media that have passed so far, if they are kept.
+    pub fn frames(&self) -> Vec<Frame> {
+        let record = self.shared.0.lock().expect("no panic inside");
+        record.frames.clone().unwrap_or_default()
     }
 
     /// Bytes of interleaved media that have passed so far.
@@ -230,10 +267,15 @@ impl Proxy {
     fn take_messages(&self, connection: usize, way: Way, pending: &mut Vec<u8>) {
         let mut at = 0;
         let mut messages = Vec::new();
-        let mut interleaved = 0;
+        let mut frames = Vec::new();
         while let Some((length, message)) = next_message(&pending[at..]) {
             match message {
-                None => interleaved += length as u64,
+                None => frames.push(Frame {
+                    connection,
+                    way,
+                    channel: pending[at + 1],
+                    data: pending[at + 4..at + length].to_vec(),
+                }),
                 Some((head, body)) => messages.push(Message {
                     connection,
                     way,
@@ -245,10 +287,14 @@ impl Proxy {
             at += length;
         }
         pending.drain(..at);
-        if interleaved > 0 || !messages.is_empty() {
+        if !frames.is_empty() || !messages.is_empty() {
             let (lock, changed) = &*self.shared;
             let mut record = lock.lock().expect("no panic inside");
-            record.interleaved += interleaved;
+            let interleaved: usize = frames.iter().map(|frame| 4 + frame.data.len()).sum();
+            record.interleaved += interleaved as u64;
+            if let Some(kept) = &mut record.frames {
+                kept.extend(frames);
+            }
             record.messages.extend(messages);
             changed.notify_all();
         }
