@@ -150,7 +150,10 @@ fn run(test: &str, scene: &Scene) -> Option<(Vec<Arrival>, Told)> {
     for arrival in &arrivals {
         let left = wire.left(arrival.end, total);
         // Before it arrived, whenever that was looked at.
-        let delay = left.min(arrival.arrived).saturating_sub(arrival.captured);
+        let left = left.min(arrival.arrived);
+        // A camera that does not run is late, and what it had seen of its uplink is old.
+        let starved = wire.starved(arrival.captured.saturating_sub(MAX_LATENCY), left);
+        let delay = left.saturating_sub(arrival.captured + starved);
         let rate = scene.rate_at(left.saturating_sub(told.began));
         let bits = u64::try_from(arrival.bytes * 8).unwrap();
         let alone = Duration::from_micros(bits * 1_000_000 / u64::from(rate));
@@ -161,7 +164,8 @@ fn run(test: &str, scene: &Scene) -> Option<(Vec<Arrival>, Told)> {
         }
         assert!(
             delay < (MAX_LATENCY + ALLOWANCE).max(alone + UNSEEN),
-            "left after {delay:?}, of which {alone:?} are its own: {arrival:?}, narrow since {:?}",
+            "left after {delay:?} beside {starved:?} without a processor; {alone:?} are its own: \
+             {arrival:?}, narrow since {:?}",
             told.began
         );
     }

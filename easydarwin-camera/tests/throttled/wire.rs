@@ -12,9 +12,14 @@ use socket2::SockRef;
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(2);
 
-/// Bytes of the connection, and since when so many had been sent at least once.
+/// What was seen of a connection and of this process.
 #[derive(Debug, Default)]
-pub(crate) struct Wire(Vec<(Duration, u64)>);
+pub(crate) struct Wire {
+    /// Bytes, and since when so many had been sent at least once.
+    sent: Vec<(Duration, u64)>,
+    /// How long the threads together had waited for a processor until then.
+    waited: Vec<(Duration, Duration)>,
+}
 
 /// Looks at this process's connection to `server` from its beginning until `ended`.
 pub(crate) fn watch(start: Instant, server: SocketAddr, ended: &AtomicBool) -> Wire {
@@ -30,9 +35,22 @@ pub(crate) fn watch(start: Instant, server: SocketAddr, ended: &AtomicBool) -> W
         let acked = tcp_info(socket).and_then(|info| info.acked);
         let queue = send_queue(socket).expect("a connection");
         let under_way = queue.unacknowledged - queue.unsent.expect("Linux tells");
-        wire.note(start.elapsed(), acked.expect("Linux 4.1") + under_way);
+        let now = start.elapsed();
+        wire.note(now, acked.expect("Linux 4.1") + under_way);
+        wire.waited.push((now, waited()));
     }
     wire
+}
+
+/// How long the threads of this process have been ready to run and did not (proc(5), schedstat).
+fn waited() -> Duration {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let of_task = |task: std::fs::DirEntry| {
+        let text = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
+        text.split(' ').nth(1)?.parse::<u64>().ok()
+    };
+    let nanos = tasks.filter_map(|task| of_task(task.ok()?)).sum();
+    Duration::from_nanos(nanos)
 }
 
 /// The camera's socket, which this process has somewhere.
@@ -50,16 +68,27 @@ fn find(server: SocketAddr) -> Option<OwnedFd> {
 
 impl Wire {
     fn note(&mut self, at: Duration, sent: u64) {
-        if self.0.last().is_none_or(|(_, before)| *before < sent) {
-            self.0.push((at, sent));
+        if self.sent.last().is_none_or(|(_, before)| *before < sent) {
+            self.sent.push((at, sent));
         }
+    }
+
+    /// How long in this time other programs had the processors that threads of this one waited for.
+    pub(crate) fn starved(&self, from: Duration, to: Duration) -> Duration {
+        let until = |at| {
+            let seen = self.waited.partition_point(|(seen, _)| *seen <= at);
+            self.waited[..seen]
+                .last()
+                .map_or(Duration::ZERO, |(_, waited)| *waited)
+        };
+        until(to + 2 * LOOK).saturating_sub(until(from))
     }
 
     /// When the media up to this byte had left, of so much in all. Reports and the farewell, which are
     /// not media, count as if they had come first.
     pub(crate) fn left(&self, end: u64, total: u64) -> Duration {
-        let sent = self.0.last().expect("a connection").1;
+        let sent = self.sent.last().expect("a connection").1;
         let end = end + (sent - total);
-        self.0.iter().find(|(_, sent)| *sent >= end).unwrap().0
+        self.sent.iter().find(|(_, sent)| *sent >= end).unwrap().0
     }
 }

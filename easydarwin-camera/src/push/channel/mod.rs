@@ -268,7 +268,6 @@ impl Channel {
                 session.fill(feed, wall.time, now);
                 self.held = feed.held(now);
             }
-            session.fill(feed, wall.time, now);
         } else if let Some(feed) = &mut self.feed {
             feed.keep(now);
         }
