@@ -1,7 +1,7 @@
 //! One device: registers, keeps alive, publishes when asked, comes back when cut off.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -10,12 +10,13 @@ use easydarwin_benches::handshake;
 use easydarwin_core::protocol::login::{DeviceKey, ED1, NONCE_LEN, nonce};
 use easydarwin_core::protocol::{
     Envelope, ErrorNum, FrameLimits, MessageReader, MessageType, PushAck, PushRequest, Register,
-    RegisterAck, Snapshot, StopAck, StopRequest,
+    RegisterAck, Snapshot, StopAck, StopRequest, UploadAck, UploadRequest, UploadTicket,
 };
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpSocket;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use easydarwin_benches::load::stats::Histogram;
 
@@ -55,12 +56,24 @@ pub struct Fleet {
     pub streams: usize,
     /// Snapshots are sent from now on.
     pub snapshots: AtomicBool,
-    /// A snapshot in base64.
-    pub picture: String,
+    /// How they travel.
+    pub way: Way,
+    /// A snapshot, and the same in base64.
+    pub picture: (Vec<u8>, String),
     /// Who publishes.
     pub pacer: Arc<Pacer>,
     /// What happened.
     pub counts: Counts,
+}
+
+/// How snapshots travel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Way {
+    /// In messages of the device's connection.
+    Message,
+    /// By HTTP PUT over a connection for each.
+    Put,
 }
 
 /// What happened to the devices.
@@ -158,20 +171,12 @@ impl Device<'_> {
         random: &mut Random,
         backoff: &mut Backoff,
     ) -> Result<(), Ended> {
-        let socket = TcpSocket::new_v4()?;
-        socket.bind(SocketAddr::new(self.identity.source().into(), 0))?;
-        let server = SocketAddr::new(self.identity.destination(), self.fleet.port);
-        let stream = tokio::time::timeout(PATIENCE, socket.connect(server))
-            .await
-            .map_err(|_| Ended::Silent)??;
-        stream.set_nodelay(true)?;
+        let identity = self.identity;
+        let stream = connect(self.fleet, identity.source().into(), identity.destination()).await?;
         let Some(connector) = &self.fleet.tls else {
             return self.talk(stream, random, backoff).await;
         };
-        let session = connector.connect(tls::server()?, stream);
-        let session = tokio::time::timeout(PATIENCE, session)
-            .await
-            .map_err(|_| Ended::Silent)??;
+        let session = secured(connector, stream).await?;
         self.talk(session, random, backoff).await
     }
 
@@ -275,9 +280,16 @@ impl Device<'_> {
                     }
                     let message = if next_snapshot.is_some_and(|at| now >= at) {
                         next_snapshot = Some(now + SNAPSHOT);
-                        let picture = self.fleet.picture.as_str();
-                        Snapshot::jpeg(self.identity.serial.as_str(), 1, picture)
-                            .to_envelope(self.cseq)
+                        let serial = self.identity.serial.clone();
+                        match self.fleet.way {
+                            Way::Message => {
+                                let picture = self.fleet.picture.1.as_str();
+                                Snapshot::jpeg(serial, 1, picture).to_envelope(self.cseq)
+                            }
+                            Way::Put => {
+                                UploadRequest { serial, channel: 1 }.to_envelope(self.cseq)
+                            }
+                        }
                     } else {
                         self.identity.register().to_envelope(self.cseq)
                     };
@@ -303,6 +315,20 @@ impl Device<'_> {
                     asked = None;
                     if message.error().is_some_and(ErrorNum::is_success) {
                         Counts::add(&counts.snapshots);
+                    }
+                }
+                Some(MessageType::UploadAck) => {
+                    asked = None;
+                    let ack = UploadAck::from_envelope(&message).map_err(|_| Ended::Framing)?;
+                    if let Some(ticket) = ack.upload {
+                        let fleet = self.fleet.clone();
+                        let (from, to) =
+                            (self.identity.source().into(), self.identity.destination());
+                        tokio::spawn(async move {
+                            if let Ok(true) = put(&fleet, from, to, &ticket).await {
+                                Counts::add(&fleet.counts.snapshots);
+                            }
+                        });
                     }
                 }
                 Some(MessageType::PushStreamReq) => self.push(stream, &message).await?,
@@ -355,6 +381,61 @@ impl Device<'_> {
         });
         Ok(())
     }
+}
+
+async fn connect(fleet: &Fleet, from: IpAddr, to: IpAddr) -> Result<TcpStream, Ended> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind(SocketAddr::new(from, 0))?;
+    let connecting = socket.connect(SocketAddr::new(to, fleet.port));
+    let stream = tokio::time::timeout(PATIENCE, connecting)
+        .await
+        .map_err(|_| Ended::Silent)??;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+async fn secured(
+    connector: &TlsConnector,
+    stream: TcpStream,
+) -> Result<TlsStream<TcpStream>, Ended> {
+    let session = connector.connect(tls::server()?, stream);
+    let session = tokio::time::timeout(PATIENCE, session)
+        .await
+        .map_err(|_| Ended::Silent)??;
+    Ok(session)
+}
+
+/// Puts a picture. Whether it was taken.
+async fn put(
+    fleet: &Fleet,
+    from: IpAddr,
+    to: IpAddr,
+    ticket: &UploadTicket,
+) -> Result<bool, Ended> {
+    let picture = &fleet.picture.0;
+    let head = format!(
+        "PUT {} HTTP/1.1\r\nHost: {to}:{}\r\nAuthorization: Bearer {}\r\nContent-Type: image/jpeg\r\n\
+         Content-Length: {}\r\nConnection: close\r\n\r\n",
+        ticket.path,
+        fleet.port,
+        ticket.ticket,
+        picture.len()
+    );
+    let stream = connect(fleet, from, to).await?;
+    let answer = match &fleet.tls {
+        None => exchange(stream, &head, picture).await,
+        Some(connector) => exchange(secured(connector, stream).await?, &head, picture).await,
+    };
+    Ok(answer?.starts_with(b"HTTP/1.1 20"))
+}
+
+async fn exchange(mut stream: impl Stream, head: &str, body: &[u8]) -> io::Result<Vec<u8>> {
+    stream.write_all(head.as_bytes()).await?;
+    stream.write_all(body).await?;
+    stream.flush().await?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await?;
+    Ok(answer)
 }
 
 fn accepted(ack: &RegisterAck) -> Result<(), Ended> {

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use super::device::Way;
+
 /// Everything that was measured.
 #[derive(Debug, Default, Serialize)]
 pub struct Figures {
@@ -75,12 +77,16 @@ pub struct Figures {
 /// The load of snapshots, each device one in 180 s beside its keep-alives.
 #[derive(Debug, Serialize)]
 pub struct SnapshotFigures {
+    /// How they travelled.
+    pub way: Way,
     /// Snapshots taken a second.
     pub per_s: f64,
     /// CPU time of the CMS in percent of a core, keep-alives included.
     pub cpu_percent: f64,
     /// RssAnon of the CMS with a picture of each device.
     pub rss_bytes: u64,
+    /// From keep-alive to answer, at the device, beside them.
+    pub keep_alive_p99_ms: f64,
 }
 
 /// Bytes of memory for a device in plain TCP.
@@ -173,6 +179,14 @@ impl Figures {
                 format!("{:.2}", snapshots.cpu_percent),
             );
             row("snapshots.rss_bytes", snapshots.rss_bytes.to_string());
+            row(
+                "snapshots.keep_alive_p99_ms",
+                format!("{:.2}", snapshots.keep_alive_p99_ms),
+            );
+            row(
+                "snapshots.way",
+                format!("{:?}", snapshots.way).to_lowercase(),
+            );
         }
         text
     }

@@ -24,6 +24,7 @@ mod run;
 mod tls;
 mod worker;
 
+use device::Way;
 use easydarwin_benches::load::process::raise_file_limit;
 use parts::Parts;
 use run::{Plan, Store};
@@ -75,9 +76,9 @@ struct Measure {
     /// Seconds for which the CMS is away
     #[arg(long, default_value_t = 30)]
     outage: u64,
-    /// Measure snapshots, too, one of each device in 180 s
-    #[arg(long)]
-    snapshots: bool,
+    /// Measure snapshots, too, one of each device in 180 s: in messages, or by HTTP PUT
+    #[arg(long, value_enum, value_name = "WAY", num_args = 0..=1, default_missing_value = "message")]
+    snapshots: Option<Way>,
     /// Fail when a target is missed
     #[arg(long)]
     check: bool,

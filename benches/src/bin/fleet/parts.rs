@@ -10,6 +10,7 @@ use easydarwin_benches::load::process::{Process, beside, free_port};
 use serde::de::DeserializeOwned;
 
 use super::api::Api;
+use super::device::Way;
 use super::identity::Identity;
 use super::run::{Plan, Store};
 use super::tls;
@@ -133,6 +134,9 @@ impl Parts {
             .args(["--rate", &plan.rate.to_string()])
             .args(["--ed1-share", &plan.ed1_share.to_string()])
             .args(["--streams", &plan.streams.to_string()]);
+        if plan.snapshots == Some(Way::Put) {
+            command.args(["--snapshots", "put"]);
+        }
         if null.is_some() {
             command.arg("--null");
         } else if self.tls {

@@ -10,7 +10,7 @@ use easydarwin_benches::load::procfs::{self, Usage};
 use easydarwin_benches::load::stats::Histogram;
 
 use super::api::Api;
-use super::device::{KEEP_ALIVE, SNAPSHOT};
+use super::device::{KEEP_ALIVE, SNAPSHOT, Way};
 use super::figures::{Figures, SnapshotFigures};
 use super::identity::{Identity, Secret};
 use super::parts::{Parts, ask};
@@ -46,8 +46,8 @@ pub struct Plan {
     pub simulated: usize,
     /// How long the CMS is away.
     pub outage: Duration,
-    /// Snapshots are measured, too.
-    pub snapshots: bool,
+    /// Snapshots are measured, too, that travel so.
+    pub snapshots: Option<Way>,
 }
 
 /// How often each list is asked for.
@@ -112,9 +112,9 @@ pub fn run(plan: &Plan, parts: &Parts) -> io::Result<Figures> {
         [&mut fleet, &mut null_fleet],
     )?;
     drop((null, null_fleet));
-    if plan.snapshots {
+    if let Some(way) = plan.snapshots {
         say("snapshots");
-        figures.snapshots = Some(snapshots(plan, cms.pid(), &mut fleet)?);
+        figures.snapshots = Some(snapshots(plan, way, cms.pid(), &mut fleet)?);
     }
 
     say("streams");
@@ -242,16 +242,19 @@ fn at_rest(
     Ok(())
 }
 
-fn snapshots(plan: &Plan, cms: u32, fleet: &mut Process) -> io::Result<SnapshotFigures> {
+fn snapshots(plan: &Plan, way: Way, cms: u32, fleet: &mut Process) -> io::Result<SnapshotFigures> {
     ask::<serde_json::Value>(fleet, "snapshots")?;
     // Until there is one of each device.
     thread::sleep(SNAPSHOT + KEEP_ALIVE);
+    ask::<serde_json::Value>(fleet, "forget")?;
     let (start, before) = (Instant::now(), procfs::usage(cms));
     let first: Status = ask(fleet, "status")?;
     thread::sleep(plan.window);
     let last: Status = ask(fleet, "status")?;
     let (window, after) = (start.elapsed().as_secs_f64(), procfs::usage(cms));
     Ok(SnapshotFigures {
+        way,
+        keep_alive_p99_ms: last.answer_p99_ms,
         per_s: (last.snapshots - first.snapshots) as f64 / window,
         cpu_percent: (after.cpu - before.cpu).as_secs_f64() / window * 100.0,
         rss_bytes: after.rss_anon,

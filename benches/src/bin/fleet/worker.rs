@@ -14,7 +14,7 @@ use easydarwin_benches::load::reader::Readers;
 use serde::{Deserialize, Serialize};
 
 use super::backoff::Random;
-use super::device::{self, Counts, Fleet};
+use super::device::{self, Counts, Fleet, Way};
 use super::pacer::Pacer;
 use super::tls;
 
@@ -42,6 +42,9 @@ pub struct FleetArgs {
     /// There is no login
     #[arg(long)]
     null: bool,
+    /// How snapshots travel
+    #[arg(long, value_enum, default_value_t = Way::Message)]
+    snapshots: Way,
     /// Speak TLS to a server with this certificate
     #[arg(long)]
     tls_trust: Option<PathBuf>,
@@ -85,6 +88,7 @@ pub fn fleet(args: &FleetArgs) -> io::Result<()> {
         ed1_share: args.ed1_share,
         streams: args.streams,
         snapshots: AtomicBool::new(false),
+        way: args.snapshots,
         picture: picture(),
         pacer,
         counts: Counts::default(),
@@ -146,12 +150,13 @@ fn status(fleet: &Fleet) -> Status {
     }
 }
 
-/// A JPEG by its first bytes, of the usual size, in base64.
-fn picture() -> String {
+/// A JPEG by its first bytes, of the usual size, and the same in base64.
+fn picture() -> (Vec<u8>, String) {
     let mut random = Random(7);
     let mut bytes = vec![0xff, 0xd8, 0xff, 0xe0];
     bytes.resize_with(PICTURE, || random.draw() as u8);
-    base64::engine::general_purpose::STANDARD.encode(bytes)
+    let text = base64::engine::general_purpose::STANDARD.encode(&bytes);
+    (bytes, text)
 }
 
 /// What the viewers answer to `finish`.
