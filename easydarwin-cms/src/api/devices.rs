@@ -263,7 +263,7 @@ pub(crate) async fn overview(
                     "name": name,
                     "online": online,
                     "snapshot": state.snapshots.url_path(state, &stream),
-                    "snapshotAt": state.snapshots.get(&stream).map(|p| p.at.0),
+                    "snapshotAt": state.snapshots.at(&stream).map(|at| at.0),
                     "live": location.is_some_and(|l| l.ready),
                     "viewers": location.map_or(0, |l| l.viewers),
                 })

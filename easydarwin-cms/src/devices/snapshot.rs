@@ -27,13 +27,39 @@ pub(crate) fn is_jpeg(bytes: &[u8]) -> bool {
 }
 
 /// A picture.
-#[derive(Debug, Clone)]
-pub(crate) struct Picture {
-    pub(crate) jpeg: Bytes,
+#[derive(Debug)]
+struct Picture {
+    jpeg: Bytes,
     /// When it came.
-    pub(crate) at: UnixMillis,
-    /// The path part of its URL, what it is signed for, and until when it is handed out.
-    url: Option<(String, Claims, UnixMillis)>,
+    at: UnixMillis,
+    right: Option<Right>,
+}
+
+/// The right to load the pictures of a channel, the next ones too: signing it is what costs most in a
+/// long list.
+#[derive(Debug)]
+struct Right {
+    token: String,
+    claims: Claims,
+    /// It is handed out for half of its life.
+    until: UnixMillis,
+}
+
+impl Right {
+    fn sign(state: &State, stream: &StreamRef) -> Option<Self> {
+        let claimed = StreamPath::device(&stream.serial, stream.channel).ok()?;
+        let ttl = state.config.long_token_ttl;
+        let claims = state.claims(claimed, TokenAction::Snapshot, "client", ttl);
+        Some(Self {
+            token: state.signer.sign(&claims),
+            claims,
+            until: state.now().plus(ttl / 2),
+        })
+    }
+
+    fn counts(&self, state: &State) -> bool {
+        state.now() < self.until && state.verifier.revocations().allows(&self.claims)
+    }
 }
 
 /// The newest picture of each channel, under a cap.
@@ -57,15 +83,21 @@ impl Snapshots {
         }
     }
 
-    /// Whether it took the place of another one.
-    pub(super) fn put(&self, stream: StreamRef, jpeg: Bytes, at: UnixMillis) -> bool {
+    /// Keeps a picture. Whether it took the place of another one.
+    pub(super) fn put(&self, state: &State, stream: StreamRef, jpeg: Bytes) -> bool {
+        let before = self
+            .table
+            .lock()
+            .pictures
+            .get_mut(&stream)
+            .map(|p| p.right.take());
+        // As pictures come, so that a list finds them signed.
+        let right = before.flatten().filter(|right| right.counts(state));
+        let right = right.or_else(|| Right::sign(state, &stream));
         let mut table = self.table.lock();
         table.bytes = table.bytes.saturating_add(jpeg.len());
-        let picture = Picture {
-            jpeg,
-            at,
-            url: None,
-        };
+        let at = state.now();
+        let picture = Picture { jpeg, at, right };
         let before = table.pictures.insert(stream, picture);
         if let Some(old) = &before {
             table.bytes = table.bytes.saturating_sub(old.jpeg.len());
@@ -82,32 +114,40 @@ impl Snapshots {
         before.is_some()
     }
 
-    pub(crate) fn get(&self, stream: &StreamRef) -> Option<Picture> {
-        self.table.lock().pictures.get(stream).cloned()
+    pub(crate) fn jpeg(&self, stream: &StreamRef) -> Option<Bytes> {
+        let table = self.table.lock();
+        table
+            .pictures
+            .get(stream)
+            .map(|picture| picture.jpeg.clone())
+    }
+
+    /// When the picture came.
+    pub(crate) fn at(&self, stream: &StreamRef) -> Option<UnixMillis> {
+        self.table
+            .lock()
+            .pictures
+            .get(stream)
+            .map(|picture| picture.at)
     }
 
     /// Path of the picture's URL, `None` when there is none. Clients load it bare, so the
-    /// right to do so is in it. The same URL is handed out for half of its life.
+    /// right to do so is in it.
     pub(crate) fn url_path(&self, state: &State, stream: &StreamRef) -> Option<String> {
-        let now = state.now();
         let mut table = self.table.lock();
         let picture = table.pictures.get_mut(stream)?;
-        if let Some((path, claims, until)) = &picture.url
-            && now < *until
-            && state.verifier.revocations().allows(claims)
+        if !picture
+            .right
+            .as_ref()
+            .is_some_and(|right| right.counts(state))
         {
-            return Some(path.clone());
+            picture.right = Right::sign(state, stream);
         }
-        let claimed = StreamPath::device(&stream.serial, stream.channel).ok()?;
-        let ttl = state.config.long_token_ttl;
-        let claims = state.claims(claimed, TokenAction::Snapshot, "client", ttl);
-        let token = state.signer.sign(&claims);
-        let path = format!(
+        let token = &picture.right.as_ref()?.token;
+        Some(format!(
             "/snap/{token}/{}_{}_{}.jpg",
             stream.serial, stream.channel, picture.at.0
-        );
-        picture.url = Some((path.clone(), claims, now.plus(ttl / 2)));
-        Some(path)
+        ))
     }
 }
 
@@ -148,6 +188,6 @@ pub(crate) fn store_snapshot(
         return refused(ErrorNum::from_code(415));
     }
     let stream = StreamRef::new(snapshot.serial.as_str(), snapshot.channel);
-    state.snapshots.put(stream, jpeg.into(), state.now());
+    state.snapshots.put(state, stream, jpeg.into());
     refused(ErrorNum::OK)
 }

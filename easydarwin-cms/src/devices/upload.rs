@@ -99,7 +99,7 @@ impl Upload {
             return None;
         }
         let stream = StreamRef::new(&*session.serial, self.channel);
-        Some(state.snapshots.put(stream, jpeg.into(), state.now()))
+        Some(state.snapshots.put(state, stream, jpeg.into()))
     }
 }
 

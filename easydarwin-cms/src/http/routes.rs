@@ -184,12 +184,12 @@ fn snapshot(state: &State, rest: &str) -> Reply {
         }
         Err(error) => return plain(StatusCode::UNAUTHORIZED, format!("{error}\n")),
     };
-    let picture = claims
+    let jpeg = claims
         .path
         .as_device()
-        .and_then(|(serial, channel)| state.snapshots.get(&StreamRef::new(serial, channel)));
-    match picture {
-        Some(picture) => text(StatusCode::OK, "image/jpeg", picture.jpeg),
+        .and_then(|(serial, channel)| state.snapshots.jpeg(&StreamRef::new(serial, channel)));
+    match jpeg {
+        Some(jpeg) => text(StatusCode::OK, "image/jpeg", jpeg),
         None => plain(StatusCode::NOT_FOUND, "there is no snapshot\n"),
     }
 }
