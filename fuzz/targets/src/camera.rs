@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use easydarwin_camera::PushTransport;
 use easydarwin_camera::control::{
     CmsAddress, CommandKind, CommandKinds, ControlConfig, ControlEngine, ControlEvent, Credential,
+    Upload,
 };
 use easydarwin_camera::engine::{CameraEngine, EngineEvent};
 use easydarwin_camera::feedback::{RateConfig, Uplink};
@@ -29,6 +30,8 @@ struct Rig {
     /// The sockets take nothing.
     blocked: bool,
     pts_us: i64,
+    /// What the shell was asked to put.
+    upload: Option<Box<Upload>>,
 }
 
 /// A program of connections, bytes, frames and time.
@@ -49,6 +52,7 @@ pub fn camera(data: &[u8]) {
         CommandKind::Snapshot,
         CommandKind::Config,
     ]);
+    config.uploads = flags & 16 != 0;
     let mut queued = QueueConfig::default();
     queued.video_bytes = 64 << 10;
     queued.audio_bytes = 4 << 10;
@@ -73,6 +77,7 @@ pub fn camera(data: &[u8]) {
         now,
         blocked: false,
         pts_us: 0,
+        upload: None,
     };
     let meter = Meter::new();
     rig.rest();
@@ -111,6 +116,17 @@ impl Rig {
             9 => self.now += Duration::from_secs(u64::from(input.byte())),
             10 | 11 => self.push(usize::from(what & 1), what & 0x10 != 0, input.word()),
             12 => self.blocked = what & 0x10 != 0,
+            13 if what & 0x20 != 0 => {
+                let piece = input.piece();
+                let ended = self
+                    .upload
+                    .as_mut()
+                    .and_then(|upload| upload.received(piece));
+                if let Some(result) = ended {
+                    self.upload = None;
+                    self.control().uploaded(result, now);
+                }
+            }
             13 => {
                 let jpeg = vec![0xff; usize::from(input.word()) * 20];
                 self.control().snapshot(1, &jpeg, now);
@@ -175,6 +191,11 @@ impl Rig {
             EngineEvent::Control(ControlEvent::Command { id, .. }) => {
                 self.control().reply(id, ErrorNum::OK);
             }
+            EngineEvent::Control(ControlEvent::Upload(upload)) => {
+                assert!(self.upload.is_none(), "two at once");
+                self.upload = Some(upload);
+            }
+            EngineEvent::Control(ControlEvent::CancelUpload) => self.upload = None,
             EngineEvent::Channel {
                 event: ChannelEvent::Requested { url },
                 ..
@@ -188,6 +209,13 @@ impl Rig {
         let now = self.now;
         let mut some = false;
         while self.control().take_output().is_some() {
+            some = true;
+        }
+        while self
+            .upload
+            .as_mut()
+            .is_some_and(|upload| upload.take_output().is_some())
+        {
             some = true;
         }
         let channel = self.channel();

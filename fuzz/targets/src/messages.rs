@@ -4,8 +4,9 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use easydarwin_core::protocol::{
     Envelope, FrameDecoder, FrameLimits, FreeStream, MessageReader, PresetRequest, PtzRequest,
-    PushAck, PushRequest, Register, RegisterAck, Snapshot, SnapshotAck, StopAck, StopRequest,
-    TalkbackRequest, check_serial, login, node, parse_channel,
+    PushAck, PushRequest, Register, RegisterAck, Snapshot, SnapshotAck, SnapshotRequest, StopAck,
+    StopRequest, TalkbackRequest, UploadAck, UploadRequest, check_serial, login, node,
+    parse_channel,
 };
 use easydarwin_core::registry::{
     Cidr, Claims, StreamPath, TokenAction, TokenSigner, TokenVerifier, UnixMillis,
@@ -94,6 +95,8 @@ fn of_envelope(envelope: &Envelope) {
         PtzRequest,
         PresetRequest,
         TalkbackRequest,
+        SnapshotRequest,
+        UploadRequest,
         node::Join,
         node::Report,
         node::NodeEvent,
@@ -106,6 +109,7 @@ fn of_envelope(envelope: &Envelope) {
         SnapshotAck,
         PushAck,
         StopAck,
+        UploadAck,
         node::JoinAck,
         node::ReportAck,
         node::DemandAck
