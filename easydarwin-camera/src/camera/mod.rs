@@ -161,8 +161,8 @@ impl Shell {
         }
         if let Some(engine) = self.engine.control() {
             self.control.write(engine, now);
-            self.upload.write(engine, now);
         }
+        self.upload.write(now);
     }
 
     fn act(&mut self, event: EngineEvent, now: Instant) {

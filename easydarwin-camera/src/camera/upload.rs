@@ -77,8 +77,9 @@ impl UploadShell {
         self.running = None;
     }
 
-    /// Writes as far as the socket takes it.
-    pub(super) fn write(&mut self, engine: &mut ControlEngine, now: Instant) {
+    /// Writes as far as the socket takes it. How it ended is told by [`poll`](Self::poll), after which the
+    /// shell looks at what the engine says.
+    pub(super) fn write(&mut self, now: Instant) {
         let Some(running) = &mut self.running else {
             return;
         };
@@ -93,7 +94,6 @@ impl UploadShell {
                 running.broken(&error);
             }
         }
-        self.end(engine, now);
     }
 
     /// Takes what the world has; ready if there was something.
@@ -107,6 +107,7 @@ impl UploadShell {
             return Poll::Pending;
         };
         match &mut running.way {
+            _ if running.ended.is_some() => {}
             Way::Dialing(dialing) => match std::task::ready!(dialing.as_mut().poll(cx)) {
                 Ok(wire) => {
                     // Else the kernel would hold the whole picture, too.
@@ -128,15 +129,11 @@ impl UploadShell {
                 }
             }
         }
-        self.end(engine, now);
-        Poll::Ready(())
-    }
-
-    fn end(&mut self, engine: &mut ControlEngine, now: Instant) {
-        if let Some(result) = self.running.as_mut().and_then(|r| r.ended.take()) {
+        if let Some(result) = running.ended.take() {
             self.running = None;
             engine.uploaded(result, now);
         }
+        Poll::Ready(())
     }
 }
 
