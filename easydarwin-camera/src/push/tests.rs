@@ -221,6 +221,20 @@ fn datagrams_that_nobody_hears_of_give_way_to_tcp() {
     rig.record_over_tcp();
 }
 
+/// Neither a connection that takes its time nor ports that do make the camera work again at once.
+#[test]
+fn an_undescribed_stream_waits_for_what_is_missing() {
+    let mut rig = Rig::new(PushTransport::Udp);
+    rig.asked(URL, "t", 1);
+    rig.push(true, 100);
+    rig.pass(Duration::from_secs(5));
+    assert_eq!(rig.channel.poll_timeout(rig.now), None);
+    rig.connected();
+    assert_eq!(rig.channel.poll_timeout(rig.now), None);
+    rig.bound();
+    rig.answer("ANNOUNCE", OK, "");
+}
+
 #[test]
 fn closed_ports_give_way_to_tcp_at_once() {
     let mut rig = Rig::new(PushTransport::Udp);

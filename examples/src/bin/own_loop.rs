@@ -22,8 +22,10 @@ use easydarwin_camera::control::{
     CmsAddress, ControlConfig, ControlEngine, ControlEvent, Credential,
 };
 use easydarwin_camera::engine::{CameraEngine, EngineEvent};
+use easydarwin_camera::feedback::Uplink;
 use easydarwin_camera::frames::{Frame, FrameSender, QueueConfig, queue};
 use easydarwin_camera::push::{Channel, ChannelEvent, PushError};
+use easydarwin_camera::socket::{SocketState, UplinkSocket};
 use easydarwin_camera::source::{MediaSource, PatternSource, SourceError, blank_unit};
 use easydarwin_core::cli::{log_to_stderr, shutdown_signal};
 use easydarwin_core::media::{MediaKind, SessionDescription};
@@ -110,6 +112,8 @@ async fn encode(
             source.request_key_frame();
         }
         poll_fn(|cx| source.poll_frame(cx, &mut unit)).await?;
+        // An encoder that is behind has always a frame; the end is seen all the same.
+        tokio::task::yield_now().await;
         let track = description.tracks.get(unit.track);
         let (Some(track), Some(sender)) = (track, senders.get_mut(unit.track)) else {
             continue;
@@ -134,6 +138,9 @@ async fn encode(
 struct Wire {
     stream: TcpStream,
     connected: bool,
+    /// Keeps the kernel's queue short, where media is sent.
+    uplink: Option<UplinkSocket>,
+    sent: u64,
 }
 
 /// Sockets and clock around the engine.
@@ -249,6 +256,8 @@ impl Loop {
         Some(Wire {
             stream,
             connected: false,
+            uplink: None,
+            sent: 0,
         })
     }
 
@@ -288,9 +297,24 @@ impl Loop {
         while wire.connected && !channel.output().is_empty() {
             let count = take(wire.stream.write(channel.output()))?.unwrap_or(0);
             channel.written(count, now);
+            wire.sent += count as u64;
             if count == 0 {
                 break;
             }
+        }
+        // What the kernel holds decides which frames would still leave in time.
+        if wire.connected && channel.uplink_due(now) {
+            let mut uplink = Uplink {
+                sent_total: wire.sent,
+                ..Uplink::default()
+            };
+            SocketState::read(&wire.stream).fill(&mut uplink);
+            channel.uplink(uplink, now);
+            let carried = channel.carried(now);
+            let socket = wire
+                .uplink
+                .get_or_insert_with(|| UplinkSocket::prepare(&wire.stream, carried));
+            socket.set_bitrate(&wire.stream, carried);
         }
         Ok(())
     }

@@ -29,6 +29,8 @@ struct Rig {
     now: Instant,
     /// The sockets take nothing.
     blocked: bool,
+    /// What the kernel says when it is asked.
+    uplink: Uplink,
     pts_us: i64,
     /// What the shell was asked to put.
     upload: Option<Box<Upload>>,
@@ -76,6 +78,7 @@ pub fn camera(data: &[u8]) {
         senders,
         now,
         blocked: false,
+        uplink: Uplink::default(),
         pts_us: 0,
         upload: None,
     };
@@ -132,13 +135,9 @@ impl Rig {
                 self.control().snapshot(1, &jpeg, now);
             }
             _ => {
-                let uplink = Uplink {
-                    unsent: usize::from(input.word()),
-                    in_flight: usize::from(input.word()),
-                    sent_total: u64::from(input.long()),
-                    ..Uplink::default()
-                };
-                self.channel().uplink(uplink, now);
+                self.uplink.unsent = usize::from(input.word());
+                self.uplink.in_flight = usize::from(input.word());
+                self.uplink.sent_total = u64::from(input.long());
             }
         }
     }
@@ -174,6 +173,12 @@ impl Rig {
                 self.act(event);
             }
             busy |= !self.blocked && self.write();
+            let now = self.now;
+            if self.channel().uplink_due(now) {
+                busy = true;
+                let uplink = self.uplink;
+                self.channel().uplink(uplink, now);
+            }
             if !busy && !self.channel().listen() {
                 let due = self.engine.poll_timeout(self.now);
                 assert!(

@@ -278,9 +278,14 @@ impl Channel {
     pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
         let state = match &self.state {
             State::Idle => None,
-            State::Opening { since, .. } => {
-                Some(*since + DESCRIBE).filter(|_| !self.is_described())
-            }
+            // Nothing else is waited for: a description is all that is missing.
+            State::Opening {
+                since,
+                connected: Some(_),
+                ports: Ports::None | Ports::Wanted | Ports::Bound(_),
+                ..
+            } if self.feed.is_some() && !self.is_described() => Some(*since + DESCRIBE),
+            State::Opening { .. } => None,
             State::Session { session, .. } | State::Leaving { session } => session.poll_timeout(),
             State::Waiting { until } => *until,
             State::Closed { until } => Some(*until),
@@ -293,7 +298,8 @@ impl Channel {
         state.into_iter().chain(keys).chain(uplink).min()
     }
 
-    /// Whether the kernel should be asked what it holds, and [`uplink`](Self::uplink) be told.
+    /// Whether the kernel should be asked what it holds, and [`uplink`](Self::uplink) be told: a shell that
+    /// does so at all has to do it each time, for frames wait for it.
     pub fn uplink_due(&self, now: Instant) -> bool {
         let held = self.held.is_some_and(|until| until <= now);
         self.is_recording() && (held || self.uplink_due.is_none_or(|due| due <= now))
