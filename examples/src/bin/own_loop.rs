@@ -81,7 +81,9 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let wishes = Arc::new(Wishes::default());
     let mut camera = Loop::new(engine, Arc::clone(&wishes))?;
-    let waker = Waker::new(camera.poll.registry(), END)?;
+    // Both hold it: a waker that is gone wakes nobody.
+    let waker = Arc::new(Waker::new(camera.poll.registry(), END)?);
+    let ended = Arc::clone(&waker);
     let stopped = encoding.block_on(async { shutdown_signal() })?;
     let encoder = std::thread::spawn(move || {
         encoding.block_on(async {
@@ -90,11 +92,12 @@ fn main() -> Result<(), Box<dyn Error>> {
                 () = stopped => Ok(()),
             };
             wishes.end.store(true, Ordering::Release);
-            waker.wake()?;
+            ended.wake()?;
             encoded.map_err(io::Error::other)
         })
     });
     camera.run()?;
+    drop(waker);
     encoder.join().map_err(|_| "the encoder panicked")??;
     Ok(())
 }
