@@ -9,10 +9,11 @@
 use std::io::{ErrorKind, IoSlice};
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
+use easydarwin_camera::control::ClockQuality;
 use easydarwin_camera::source::PatternSource;
-use easydarwin_camera::{Camera, CameraEvent};
+use easydarwin_camera::{Camera, CameraBuilder, CameraEvent};
 use easydarwin_core::protocol::{Envelope, ErrorNum, MessageReader, Register, RegisterAck};
 use easydarwin_core::tls::{SpkiPin, TlsConfig, TlsStream, TlsTrust};
 use rcgen::{CertificateParams, KeyPair};
@@ -135,8 +136,12 @@ struct Running {
 
 impl Running {
     fn start(cms: &TcpListener, trust: TlsTrust) -> Self {
+        Self::of(Camera::builder(), cms, trust)
+    }
+
+    fn of(builder: CameraBuilder, cms: &TcpListener, trust: TlsTrust) -> Self {
         let (sender, events) = mpsc::channel(64);
-        let camera = Camera::builder()
+        let camera = builder
             .serial(SERIAL)
             .token(TOKEN)
             .cms(format!("tls://{}", cms.local_addr().unwrap()))
@@ -231,6 +236,36 @@ async fn dates_of_a_pinned_key_count_once_the_time_is_known() {
     let reason = camera.until_disconnected().await;
     assert!(reason.contains("certificate: Expired"), "{reason}");
     camera.stop().await;
+}
+
+/// What the vendor knows counts, not what the system says: a certificate of the nineties is good in 1995.
+#[tokio::test]
+async fn the_vendors_clock_judges_certificates_of_authorities() {
+    let certificate = Certificate::of("nineties", |params| {
+        params.not_before = rcgen::date_time_ymd(1990, 1, 1);
+        params.not_after = rcgen::date_time_ymd(1999, 12, 31);
+    });
+    let home = listener().await;
+    for (year, fault) in [
+        (1989, Some("certificate not valid yet")),
+        (1995, None),
+        (2000, Some("certificate expired")),
+    ] {
+        // In the middle of the year.
+        let time = UNIX_EPOCH + Duration::from_secs((year - 1970) * 31_556_952 + 15_778_476);
+        let builder = Camera::builder().clock(time, ClockQuality::Rtc);
+        let mut camera = Running::of(builder, &home, certificate.trusted());
+        let accepted = Cms::accept(&home, &certificate.shown()).await;
+        if let Some(fault) = fault {
+            assert!(accepted.is_err());
+            let reason = camera.until_disconnected().await;
+            assert!(reason.contains(fault), "{year}: {reason}");
+        } else {
+            let register = accepted.unwrap().register().await;
+            assert_eq!(register.clock_quality, Some(ClockQuality::Rtc));
+        }
+        camera.stop().await;
+    }
 }
 
 #[tokio::test]

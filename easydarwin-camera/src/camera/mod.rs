@@ -128,6 +128,8 @@ impl Shell {
             .engine
             .map(|config| ControlEngine::new(config, now));
         let mut engine = CameraEngine::new(control, engines, now);
+        // The first certificate that is shown is judged by the clock that was given, too.
+        settings.teller.look(&mut engine, now);
         if let (Some(url), Some(first)) = (settings.push_to, channels.first()) {
             engine.want(first.number, Some(Wanted::always(url)), now);
         }

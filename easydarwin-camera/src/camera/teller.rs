@@ -177,7 +177,8 @@ impl Teller {
         ready
     }
 
-    fn look(&self, engine: &mut CameraEngine, now: Instant) {
+    /// Takes what only the newest of counts.
+    pub(super) fn look(&self, engine: &mut CameraEngine, now: Instant) {
         let newest = std::mem::take(&mut *lock(&self.handle.newest));
         if let Some(reading) = newest.clock {
             engine.set_clock(reading.wall, reading.quality, reading.at);

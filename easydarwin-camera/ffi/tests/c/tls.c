@@ -208,6 +208,9 @@ int main(int argc, char **argv)
         CHECK(edc_config_set_serial(config, argv[4]) == EDC_OK);
         CHECK(edc_config_set_key(config, argv[5]) == EDC_OK);
     }
+    /* However slow the machine is, no picture waits too long. */
+    CHECK(edc_config_set_latency(config, 60000, 0) == EDC_OK);
+    CHECK(edc_config_set_queue(config, 16 << 20, 64 << 10) == EDC_OK);
     CHECK(edc_config_set_log_callback(config, on_log, "not correctly signed") == EDC_OK);
     CHECK(mbedtls_library_use(library, config) == EDC_OK);
     camera = start(config, &stream);
