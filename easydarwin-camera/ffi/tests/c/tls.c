@@ -155,6 +155,7 @@ static void closes(void *user, void *session)
 static void table(const char *url)
 {
     int something;
+    int32_t code;
     edc_tls tls = EDC_INIT(tls);
     edc_stream stream;
     edc_camera camera;
@@ -162,10 +163,12 @@ static void table(const char *url)
     CHECK(edc_config_set_tls(NULL, &tls, NULL) == EDC_ERR_INVALID);
     CHECK(edc_config_set_tls(config, &tls, NULL) == EDC_ERR_INVALID && strstr(edc_last_error(), "handshake"));
     CHECK(edc_config_set_tls(config, NULL, NULL) == EDC_OK);
-    /* Without a library there is no TLS in this build. */
+    /* Without a library there is no TLS, unless the whole workspace is built with one of ours. */
     CHECK(edc_config_add_cms(config, "tls://127.0.0.1:1") == EDC_OK);
     CHECK(edc_config_set_key(config, "a key") == EDC_OK);
-    CHECK(edc_start(config, &camera) == EDC_ERR_CONFIG && strstr(edc_last_error(), "TLS"));
+    code = edc_start(config, &camera);
+    CHECK(code == EDC_OK ? edc_destroy(camera) == EDC_OK
+                         : code == EDC_ERR_CONFIG && strstr(edc_last_error(), "TLS"));
     edc_config_free(config);
 
     tls.open = opens_nothing;
