@@ -5,7 +5,7 @@ use super::meter::time_of;
 /// Time between two looks at a kernel that holds enough: every acknowledgement changes it, and none of
 /// them wakes anybody.
 const LOOK: std::ops::RangeInclusive<Duration> =
-    Duration::from_millis(5)..=Duration::from_millis(20);
+    Duration::from_millis(2)..=Duration::from_millis(20);
 
 /// When what is handed to the kernel now would leave, and whether it holds enough.
 ///
@@ -98,13 +98,13 @@ mod tests {
         assert_eq!(departure.after(50, at(900)), Duration::from_millis(50));
         // Enough for 250 ms.
         assert_eq!(departure.held(at(100)), Some(at(120)));
-        assert_eq!(departure.held(at(248)), Some(at(253)));
+        assert_eq!(departure.held(at(248)), Some(at(250)));
         assert_eq!(departure.held(at(250)), None);
         let unseen = Departure::new(Queue {
             seen: false,
             ..queue
         });
         assert_eq!(unseen.after(1 << 20, start), Duration::ZERO);
-        assert_eq!(unseen.held(start), Some(at(5)));
+        assert_eq!(unseen.held(start), Some(at(2)));
     }
 }

@@ -20,7 +20,7 @@ const GLANCE: Duration = Duration::from_millis(150);
 const BUSY: Duration = Duration::from_millis(50);
 /// The kernel holds enough for so long, or for as long as the way takes; an eighth of the rate makes eight
 /// times as much of it.
-const ENOUGH: Duration = Duration::from_millis(50);
+const ENOUGH: Duration = Duration::from_millis(40);
 /// Bytes that are never too many.
 const LEAST_ENOUGH: u64 = 8 * 1024;
 /// What was seen then is believed for so long, if the kernel was always able to send since.

@@ -72,7 +72,8 @@ async fn push(start: Instant, scene: &Scene) -> Told {
         .rate(RateConfig {
             main: BitrateRange {
                 min: 128_000,
-                max: 4_000_000,
+                // A tenth less than the widest link: one that is always full makes its own delay before it shrinks.
+                max: 3_600_000,
             },
             start: scene.bitrate,
             max_latency: MAX_LATENCY,
