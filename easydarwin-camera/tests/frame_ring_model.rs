@@ -117,7 +117,7 @@ fn no_frame_is_slept_over() {
             loom::thread::spawn(move || {
                 for number in 1..3 {
                     assert!(push(&mut producer, number));
-                    if bell.ring(false) {
+                    if bell.ring(false, 0) {
                         alarm.wake();
                     }
                 }
@@ -146,8 +146,93 @@ fn what_is_urgent_wakes_who_dozes() {
         bell.sleep(Wake::Urgent);
         let ringing = {
             let bell = bell.clone();
-            loom::thread::spawn(move || (bell.ring(false), bell.ring(true)))
+            loom::thread::spawn(move || (bell.ring(false, 0), bell.ring(true, 0)))
         };
         assert_eq!(ringing.join().unwrap(), (false, true));
+    });
+}
+
+/// A consumer that naps is woken by no frame that comes about when it wakes by itself, and finds it then or is
+/// woken by the bell that it sets then; one that comes much earlier wakes it.
+fn nap(pushed_us: u64) {
+    model(move || {
+        let (mut producer, mut consumer) = ring(64, 4).unwrap();
+        let bell = loom::sync::Arc::new(Bell::new());
+        let alarm = loom::sync::Arc::new(Alarm::default());
+        let pushing = {
+            let (bell, alarm) = (bell.clone(), alarm.clone());
+            loom::thread::spawn(move || {
+                let mut rung = 0;
+                for number in 1..3 {
+                    assert!(push(&mut producer, number));
+                    if bell.ring(false, pushed_us) {
+                        alarm.wake();
+                        rung += 1;
+                    }
+                }
+                rung
+            })
+        };
+        let mut taken = 0;
+        let mut naps = true;
+        let mut slept = 0;
+        while taken < 2 {
+            if naps {
+                bell.nap(NAP_ENDS_US);
+                // Its time comes at any moment.
+                loom::thread::yield_now();
+            } else {
+                bell.sleep(Wake::Always);
+                if consumer.tail() == consumer.head() {
+                    alarm.wait();
+                    slept += 1;
+                }
+            }
+            bell.awake();
+            let before = taken;
+            while take(&mut consumer).is_some() {
+                taken += 1;
+            }
+            naps = taken > before && !naps;
+        }
+        let rung = pushing.join().unwrap();
+        if pushed_us == NAP_ENDS_US {
+            // Nobody else was worth a system call.
+            assert!(rung >= slept && rung <= slept + 1, "{rung} {slept}");
+        }
+    });
+}
+
+const NAP_ENDS_US: u64 = 40_000;
+
+#[test]
+fn no_frame_that_comes_in_time_is_napped_over() {
+    nap(NAP_ENDS_US);
+}
+
+#[test]
+fn no_early_frame_is_napped_over() {
+    nap(NAP_ENDS_US - 10_000);
+}
+
+/// What is in time is left to whoever naps, before, about and after the moment, also when the counter
+/// begins anew; what is early is not.
+#[test]
+fn only_early_frames_wake_who_naps() {
+    model(|| {
+        for until in [40_000_u64, 1 << 38, (1 << 38) + 100] {
+            for (pushed, wakes) in [
+                (until - 10_000, true),
+                (until - 1_000, true),
+                (until - 200, false),
+                (until, false),
+                (until + 5_000, false),
+            ] {
+                let bell = Bell::new();
+                bell.nap(until);
+                assert_eq!(bell.ring(true, pushed), wakes, "{pushed} of {until}");
+                assert!(!bell.ring(true, pushed) || !wakes);
+            }
+        }
     });
 }

@@ -1,18 +1,25 @@
 //! What handing a frame over costs an encoder's thread, for each size of frame: time of the processor and of
-//! the clock, with the uplink running and with it dead. The media server is this process, too, on
-//! threads of its own.
+//! the clock, with the uplink running and with it dead; and beside it what the machine takes for less: waking
+//! a thread, copying. The media server is this process, too, on
+//! threads of its own, and says how long frames were on their way to it.
 
+use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
 use easydarwin_camera::frames::{DropCause, Frame, FrameSender, QueueConfig, queue};
 use easydarwin_camera::{Camera, CameraEvent};
-use easydarwin_core::media::{H264Params, Track};
-use easydarwin_core::registry::AllowAll;
+use easydarwin_core::media::{AccessUnit, H264Params, Track};
+use easydarwin_core::registry::{AllowAll, StreamPath};
+use easydarwin_core::relay::{Hub, TapEvent, TapOptions};
 use easydarwin_core::server::MediaServer;
+use nix::sys::eventfd::EventFd;
+use nix::sys::resource::{UsageWho, getrusage};
 use nix::time::{ClockId, clock_gettime};
 use serde::Serialize;
+use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot};
 
 /// What handing a frame over costs an encoder's thread.
@@ -49,6 +56,10 @@ struct Line {
     bytes: usize,
     cpu: Times,
     wall: Times,
+    /// From the push to a reader in the server.
+    way: Option<Times>,
+    /// Times that the camera's thread slept, warming up included.
+    wakes: i64,
     queued: u64,
 }
 
@@ -70,12 +81,22 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             .build(),
     )?;
     let address = server.rtsp_addr();
+    let hub = server.hub().clone();
     runtime.spawn(server.run(std::future::pending()));
     let mut lines = Vec::new();
     println!("reading the clocks is in it: {:.2} us", clock_cost());
-    println!("uplink   bytes  cpu us p50   p99 p99.9   wall us p50   p99 p99.9  queued");
+    println!(
+        "uplink   bytes  cpu us p50   p99 p99.9   wall us p50   p99 p99.9   way us p50    p99  p99.9  queued  wakes"
+    );
+    lines.push(floor(&arguments, "pipe", 8, &mut waking_pipe()?));
+    lines.push(floor(&arguments, "event", 8, &mut waking_event()?));
     for &bytes in &arguments.sizes {
-        lines.push(live(&arguments, bytes, address)?);
+        let (from, mut to) = (vec![1_u8; bytes], vec![0_u8; bytes]);
+        lines.push(floor(&arguments, "copy", bytes, &mut || {
+            to.copy_from_slice(std::hint::black_box(&from));
+            std::hint::black_box(&mut to);
+        }));
+        lines.push(live(&arguments, bytes, address, &hub, &runtime)?);
         lines.push(dead(&arguments, bytes)?);
     }
     if let Some(path) = &arguments.json {
@@ -89,6 +110,8 @@ fn live(
     arguments: &Arguments,
     bytes: usize,
     address: SocketAddr,
+    hub: &Hub,
+    runtime: &Runtime,
 ) -> Result<Line, Box<dyn std::error::Error>> {
     let (mut senders, feed) = queue(tracks(), &config())?;
     let mut sender = senders.pop().ok_or("a stream")?;
@@ -100,20 +123,45 @@ fn live(
         .push_to(format!("rtsp://{address}/bench/{bytes}"))
         .events(events)
         .build()?;
-    let thread = std::thread::spawn(move || -> std::io::Result<()> {
+    let thread = std::thread::spawn(move || -> std::io::Result<i64> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
         runtime.block_on(camera.run(async { stopped.await.unwrap_or(()) }));
-        Ok(())
+        let usage = getrusage(UsageWho::RUSAGE_THREAD)?;
+        Ok(usage.voluntary_context_switches())
     });
     while !matches!(
         happened.blocking_recv(),
         Some(CameraEvent::PushStarted { .. })
     ) {}
-    let line = measure(arguments, "live", bytes, &mut sender, true);
+    let path = StreamPath::parse(&format!("bench/{bytes}"))?;
+    let stream = runtime
+        .block_on(hub.wait(&path, false, Duration::from_secs(10)))
+        .ok_or("the camera's stream")?;
+    let mut tap = stream.tap(TapOptions::new("bench"));
+    let reader = runtime.spawn(async move {
+        let mut arrived = Vec::new();
+        while let Some(event) = tap.recv().await {
+            if let TapEvent::Unit(unit) = event {
+                arrived.push((number_of(&unit), Instant::now()));
+            }
+        }
+        arrived
+    });
+    // What the uplink carries is known after a second.
+    let warm_up = arguments.frames.min(1500);
+    measure(arguments, 0..warm_up, "live", bytes, &mut sender, true);
+    let numbers = warm_up..warm_up + arguments.frames;
+    let (mut line, pushed) = measure(arguments, numbers, "live", bytes, &mut sender, true);
     drop(stop);
-    thread.join().map_err(|_| "the camera panicked")??;
+    line.wakes = thread.join().map_err(|_| "the camera panicked")??;
+    let arrived = runtime.block_on(reader)?;
+    let ways = arrived.iter().filter_map(|(number, at)| {
+        Some(at.saturating_duration_since(*pushed.get((*number)?.checked_sub(warm_up)?)?))
+    });
+    line.way = Some(times(ways.collect()));
+    line.print();
     Ok(line)
 }
 
@@ -126,26 +174,40 @@ fn dead(arguments: &Arguments, bytes: usize) -> Result<Line, Box<dyn std::error:
     let mut sender = senders.pop().ok_or("a stream")?;
     let frame = vec![1; bytes];
     while sender.counts().dropped_by(DropCause::QueueFull) == 0 {
-        push(&mut sender, &frame, true);
+        push(&mut sender, &frame, 0);
     }
-    Ok(measure(arguments, "dead", bytes, &mut sender, false))
+    let (line, _) = measure(
+        arguments,
+        0..arguments.frames,
+        "dead",
+        bytes,
+        &mut sender,
+        false,
+    );
+    line.print();
+    Ok(line)
 }
 
+/// A line, and when the frames were pushed.
 fn measure(
     arguments: &Arguments,
+    numbers: std::ops::Range<usize>,
     uplink: &'static str,
     bytes: usize,
     sender: &mut FrameSender,
     paced: bool,
-) -> Line {
+) -> (Line, Vec<Instant>) {
     let before = sender.counts().dropped();
     let frame = vec![1; bytes];
     let (mut cpu, mut wall) = (Vec::new(), Vec::new());
-    for number in 0..arguments.frames {
+    let mut pushed = Vec::new();
+    let frames = u64::try_from(numbers.len()).unwrap_or(u64::MAX);
+    for number in numbers {
         let (began, cpu_began) = (Instant::now(), cpu_time());
-        push(sender, &frame, number % 50 == 0);
+        push(sender, &frame, number);
         cpu.push(cpu_time().saturating_sub(cpu_began));
         wall.push(began.elapsed());
+        pushed.push(began);
         if paced {
             std::thread::sleep(Duration::from_micros(arguments.interval_us));
         }
@@ -156,30 +218,104 @@ fn measure(
         bytes,
         cpu: times(cpu),
         wall: times(wall),
-        queued: u64::try_from(arguments.frames).unwrap_or(u64::MAX) - dropped,
+        way: None,
+        wakes: 0,
+        queued: frames - dropped,
     };
-    println!(
-        "{:6} {:7}      {:6.2} {:6.2} {:6.2}        {:6.2} {:6.2} {:6.2} {:7}",
-        line.uplink,
-        line.bytes,
-        line.cpu.p50_us,
-        line.cpu.p99_us,
-        line.cpu.p999_us,
-        line.wall.p50_us,
-        line.wall.p99_us,
-        line.wall.p999_us,
-        line.queued,
-    );
+    (line, pushed)
+}
+
+/// What the machine takes for something less.
+fn floor(arguments: &Arguments, what: &'static str, bytes: usize, act: &mut dyn FnMut()) -> Line {
+    let (mut cpu, mut wall) = (Vec::new(), Vec::new());
+    for _ in 0..arguments.frames {
+        let (began, cpu_began) = (Instant::now(), cpu_time());
+        act();
+        cpu.push(cpu_time().saturating_sub(cpu_began));
+        wall.push(began.elapsed());
+        std::thread::sleep(Duration::from_micros(arguments.interval_us));
+    }
+    let line = Line {
+        uplink: what,
+        bytes,
+        cpu: times(cpu),
+        wall: times(wall),
+        way: None,
+        wakes: 0,
+        queued: 0,
+    };
+    line.print();
     line
 }
 
-fn push(sender: &mut FrameSender, bytes: &[u8], key: bool) {
+/// Wakes a thread that reads a pipe.
+fn waking_pipe() -> std::io::Result<impl FnMut()> {
+    let (mut far, mut near) = std::io::pipe()?;
+    std::thread::spawn(move || while far.read(&mut [0; 8]).is_ok_and(|count| count > 0) {});
+    Ok(move || {
+        let _ = near.write(&[1; 8]);
+    })
+}
+
+/// Wakes a thread that reads an eventfd.
+fn waking_event() -> nix::Result<impl FnMut()> {
+    let near = Arc::new(EventFd::new()?);
+    let far = Arc::clone(&near);
+    std::thread::spawn(move || while far.read().is_ok() {});
+    Ok(move || {
+        let _ = near.write(1);
+    })
+}
+
+impl Line {
+    fn print(&self) {
+        let none = Times {
+            p50_us: 0.0,
+            p99_us: 0.0,
+            p999_us: 0.0,
+        };
+        let way = self.way.as_ref().unwrap_or(&none);
+        println!(
+            "{:6} {:7}      {:6.2} {:6.2} {:6.2}        {:6.2} {:6.2} {:6.2}       {:6.0} {:6.0} {:6.0} {:7} {:6}",
+            self.uplink,
+            self.bytes,
+            self.cpu.p50_us,
+            self.cpu.p99_us,
+            self.cpu.p999_us,
+            self.wall.p50_us,
+            self.wall.p99_us,
+            self.wall.p999_us,
+            way.p50_us,
+            way.p99_us,
+            way.p999_us,
+            self.queued,
+            self.wakes,
+        );
+    }
+}
+
+fn push(sender: &mut FrameSender, bytes: &[u8], number: usize) {
+    let key = number.is_multiple_of(50);
     let start = [0, 0, 1, if key { 0x65 } else { 0x41 }];
+    // Seven bits in each byte, of which none is zero.
+    let digit = |at: usize| u8::try_from(number >> (7 * at) & 0x7f).unwrap_or(0) | 0x80;
+    let digits = [digit(0), digit(1), digit(2)];
+    let rest = bytes.get(digits.len()..).unwrap_or_default();
     sender.push(&Frame {
-        parts: &[&start, bytes],
-        pts_us: 0,
+        parts: &[&start, &digits, rest],
+        pts_us: i64::try_from(number).unwrap_or(0) * 1000,
         key,
     });
+}
+
+/// Which frame it was.
+fn number_of(unit: &AccessUnit) -> Option<usize> {
+    let slice = unit
+        .data
+        .iter()
+        .find(|nal| matches!(nal.first(), Some(0x65 | 0x41)))?;
+    let digits = slice.get(1..4)?.iter().rev();
+    Some(digits.fold(0, |number, digit| number << 7 | usize::from(digit & 0x7f)))
 }
 
 fn tracks() -> Vec<Track> {

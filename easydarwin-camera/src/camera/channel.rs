@@ -152,7 +152,7 @@ impl ChannelShell {
         {
             ready = Poll::Ready(());
         }
-        if channel.poll_frames(cx).is_ready() {
+        if channel.poll_frames(now, cx).is_ready() {
             ready = Poll::Ready(());
         }
         match &mut self.way {

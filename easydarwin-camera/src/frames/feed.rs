@@ -24,6 +24,9 @@ const CROWDED_PERCENT: u64 = 75;
 /// known of the uplink is past.
 const KERNEL_DELAY: Duration = Duration::from_millis(50);
 
+/// Frames that are expected within so many microseconds are waited for together.
+const TOGETHER_US: u64 = 1_000;
+
 /// The end of a [`queue`](super::queue) that a camera sends from.
 #[derive(Debug)]
 pub struct FrameFeed {
@@ -41,6 +44,8 @@ pub struct FrameFeed {
     of_source: bool,
     /// When what is sent next would leave.
     departure: Departure,
+    /// Until then nobody rings for a frame that comes in time.
+    nap_us: Option<u64>,
     scratch: Vec<u8>,
 }
 
@@ -84,6 +89,7 @@ impl FrameFeed {
             live: false,
             of_source: false,
             departure: Departure::default(),
+            nap_us: None,
             scratch: Vec::new(),
         };
         feed.set_resting_mode(false);
@@ -266,6 +272,8 @@ impl FrameFeed {
             self.departure.add(next.len, now);
         }
         if stream.read >= stream.counted {
+            let pushed_us = stream.consumer.meta(stream.read).pushed_us;
+            stream.cadence.note(pushed_us);
             match dropped {
                 None => stream.shared.counters.sent(),
                 Some(cause) => stream.shared.counters.dropped(cause, 1),
@@ -375,39 +383,68 @@ impl FrameFeed {
     }
 
     /// Ready when there are frames of a kind that can be taken now, or something urgent happened to
-    /// the ring.
+    /// the ring. Pending: look again at [`nap_ends`](Self::nap_ends), too; the bell does not ring for a frame that comes
+    /// about then.
     pub(crate) fn poll_frames(
         &mut self,
         video: bool,
         audio: bool,
+        now: Instant,
         cx: &mut Context<'_>,
     ) -> Poll<()> {
         // A broken alarm would be a broken runtime; frames are seen at the next timer then.
         let rung = self.alarm.poll(&self.channel.waker, cx).is_ready();
-        let there = self.listen(video, audio);
-        if rung || there {
+        self.nap_us = self.expected_us(video, audio, now);
+        match self.nap_us {
+            Some(until_us) => self.channel.bell.nap(until_us),
+            None => self.channel.bell.sleep(wake(video, audio)),
+        }
+        if rung || self.has_frames(video, audio) {
+            self.nap_us = None;
             self.channel.bell.awake();
             return Poll::Ready(());
         }
         Poll::Pending
     }
 
+    /// When frames are to be looked for, though no bell rings.
+    pub(crate) fn nap_ends(&self) -> Option<Instant> {
+        let until_us = self.nap_us?;
+        Some(self.epoch + Duration::from_micros(until_us))
+    }
+
     /// Whether there are frames of a kind that can be taken now. If not, the bell rings when there
     /// are, or when something urgent happens to the ring.
     pub(crate) fn listen(&mut self, video: bool, audio: bool) -> bool {
-        let takes = video || audio;
-        let wake = if takes { Wake::Always } else { Wake::Urgent };
-        self.channel.bell.sleep(wake);
-        let wanted = |stream: &StreamFeed| {
-            let kind = if stream.shared.video { video } else { audio };
-            kind && (stream.selected || stream.comes)
-        };
-        let mut streams = self.streams.iter();
-        let there = streams.any(|stream| wanted(stream) && stream.has_frames());
+        self.channel.bell.sleep(wake(video, audio));
+        let there = self.has_frames(video, audio);
         if there {
             self.channel.bell.awake();
         }
         there
+    }
+
+    fn wanted(&self, video: bool, audio: bool) -> impl Iterator<Item = &StreamFeed> {
+        self.streams.iter().filter(move |stream| {
+            let kind = if stream.shared.video { video } else { audio };
+            kind && (stream.selected || stream.comes)
+        })
+    }
+
+    fn has_frames(&self, video: bool, audio: bool) -> bool {
+        self.wanted(video, audio).any(StreamFeed::has_frames)
+    }
+
+    /// When the next frame of a kind that can be taken is expected, and with it those that come soon after it.
+    fn expected_us(&self, video: bool, audio: bool, now: Instant) -> Option<u64> {
+        let now_us = self.micros(now);
+        let expected = || {
+            self.wanted(video, audio)
+                .filter_map(|stream| stream.cadence.next_us())
+                .filter(|next_us| *next_us > now_us)
+        };
+        let first = expected().min()?;
+        expected().filter(|at| *at <= first + TOGETHER_US).max()
     }
 
     /// Becomes readable when the bell rings.
@@ -455,6 +492,15 @@ impl FrameFeed {
 impl Drop for FrameFeed {
     fn drop(&mut self) {
         self.channel.set_mode(Mode::Closed);
+    }
+}
+
+/// How whoever takes frames of these kinds wants to be woken.
+fn wake(video: bool, audio: bool) -> Wake {
+    if video || audio {
+        Wake::Always
+    } else {
+        Wake::Urgent
     }
 }
 

@@ -12,6 +12,7 @@
 //! [`QueueConfig::pre_roll`] while nobody watches, in the same ring.
 
 mod bell;
+mod cadence;
 mod count;
 mod data;
 mod feed;

@@ -192,7 +192,8 @@ impl FrameSender {
     }
 
     /// Copies a frame into the queue, or says why not. Never waits: no lock, no allocation, at
-    /// most one system call, which wakes the sending thread and does not block.
+    /// most one system call, which wakes the sending thread and does not block; none when the frame comes when it
+    /// was expected.
     pub fn push(&mut self, frame: &Frame<'_>) -> Verdict {
         self.push_at(frame, Instant::now())
     }
@@ -262,7 +263,7 @@ impl FrameSender {
         self.producer.push(meta, fill);
         self.wait_key = false;
         let urgent = (self.stream.video && key) || self.producer.fill_percent() > URGENT_PERCENT;
-        if self.channel.bell.ring(urgent) {
+        if self.channel.bell.ring(urgent, pushed_us) {
             self.channel.waker.wake();
         }
         Verdict::Queued

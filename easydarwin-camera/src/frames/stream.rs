@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use super::cadence::Cadence;
 use super::count::DropCause;
 use super::ring::{Consumer, Meta};
 use super::sender::{JUMP, KEY, Stream};
@@ -26,6 +27,7 @@ pub(super) struct StreamFeed {
     pub(super) key_wanted: bool,
     /// Media time jumped at a frame that was left out.
     pub(super) jumped: bool,
+    pub(super) cadence: Cadence,
 }
 
 impl StreamFeed {
@@ -47,6 +49,7 @@ impl StreamFeed {
             counted: 0,
             key_wanted: false,
             jumped: false,
+            cadence: Cadence::default(),
         }
     }
 

@@ -294,7 +294,8 @@ impl Channel {
         let measured = self.advises && self.is_recording();
         let uplink = self.uplink_due.filter(|_| measured);
         let held = self.held.filter(|_| self.is_recording());
-        let uplink = uplink.into_iter().chain(held);
+        let nap = self.feed.as_ref().and_then(FrameFeed::nap_ends);
+        let uplink = uplink.into_iter().chain(held).chain(nap);
         state.into_iter().chain(keys).chain(uplink).min()
     }
 
@@ -406,10 +407,10 @@ impl Channel {
     }
 
     /// As [`listen`](Self::listen) and [`bell`](Self::bell), for a shell on tokio.
-    pub(crate) fn poll_frames(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_frames(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<()> {
         let hungry = self.hungry();
         match &mut self.feed {
-            Some(feed) => feed.poll_frames(hungry.video, hungry.audio, cx),
+            Some(feed) => feed.poll_frames(hungry.video, hungry.audio, now, cx),
             None => Poll::Pending,
         }
     }
