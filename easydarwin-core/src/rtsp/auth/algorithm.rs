@@ -1,5 +1,3 @@
-use std::fmt::Write as _;
-
 use md5::{Digest as _, Md5};
 use sha2::Sha256;
 
@@ -42,8 +40,16 @@ impl Algorithm {
         }
     }
 
-    /// Lower-case hexadecimal, the form in which digests hash hashes.
-    pub(super) fn hash(self, text: &str) -> String {
+    /// The parts with colons between them, hashed; in lower-case hexadecimal, the form in which digests hash
+    /// hashes.
+    pub(super) fn hash(self, parts: &[&str]) -> String {
+        let mut text = String::new();
+        for (number, part) in parts.iter().enumerate() {
+            if number > 0 {
+                text.push(':');
+            }
+            text.push_str(part);
+        }
         match self {
             Self::Md5 => hex(&Md5::digest(text.as_bytes())),
             Self::Sha256 => hex(&Sha256::digest(text.as_bytes())),
@@ -52,21 +58,31 @@ impl Algorithm {
 
     /// What stands for the password in every digest: user, realm and password hashed together.
     pub(super) fn ha1(self, user: &str, realm: &str, password: &str) -> String {
-        self.hash(&format!("{user}:{realm}:{password}"))
+        self.hash(&[user, realm, password])
     }
 }
 
 /// Lower-case hexadecimal.
 pub(super) fn hex(bytes: &[u8]) -> String {
-    let mut out = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        // Writing to a String cannot fail.
-        let _ = write!(out, "{byte:02x}");
-    }
-    out
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    digits
+        .map(|digit| char::from_digit(digit.into(), 16).unwrap_or('0'))
+        .collect()
 }
 
 /// As a quoted string of a header.
 pub(super) fn quoted(value: &str) -> String {
-    value.replace('\\', "\\\\").replace('"', "\\\"")
+    let mut text = String::new();
+    push_quoted(&mut text, value);
+    text
+}
+
+/// Appends what stands between the quotes.
+pub(super) fn push_quoted(text: &mut String, value: &str) {
+    for symbol in value.chars() {
+        if matches!(symbol, '\\' | '"') {
+            text.push('\\');
+        }
+        text.push(symbol);
+    }
 }

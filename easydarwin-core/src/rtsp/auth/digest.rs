@@ -1,10 +1,6 @@
-use std::fmt::Write as _;
-
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-
-use super::algorithm::quoted;
+use super::algorithm::{hex, push_quoted};
 use super::{Algorithm, AuthParams, Scheme};
+use crate::media::base64;
 
 /// The `Authorization` value that answers a digest challenge. `count` is how often this nonce was
 /// used, this time included; `cnonce` is random. `None`: the challenge cannot be answered.
@@ -15,55 +11,64 @@ pub fn answer_digest(
     count: u32,
     cnonce: &str,
 ) -> Option<String> {
-    if challenge.scheme() != Scheme::Digest {
-        return None;
-    }
-    let algorithm = Algorithm::of(challenge)?;
+    let algorithm = can_answer(challenge)?;
     let realm = challenge.get("realm").unwrap_or_default();
     let nonce = challenge.get("nonce")?;
-    // Without qop it is RFC 2069, which nearly all cameras speak; auth-int alone is known by none.
-    let with_qop = match challenge.get("qop") {
-        None | Some("") => false,
-        Some(list) => {
-            if !list
-                .split(',')
-                .any(|q| q.trim().eq_ignore_ascii_case("auth"))
-            {
-                return None;
-            }
-            true
-        }
-    };
-    let nc = format!("{count:08x}");
+    let with_qop = !challenge.get("qop").unwrap_or_default().is_empty();
+    let nc = hex(&count.to_be_bytes());
     let ha1 = algorithm.ha1(user, realm, password);
-    let ha2 = algorithm.hash(&format!("{method}:{uri}"));
+    let ha2 = algorithm.hash(&[method, uri]);
     let response = if with_qop {
-        algorithm.hash(&format!("{ha1}:{nonce}:{nc}:{cnonce}:auth:{ha2}"))
+        algorithm.hash(&[&ha1, nonce, &nc, cnonce, "auth", &ha2])
     } else {
-        algorithm.hash(&format!("{ha1}:{nonce}:{ha2}"))
+        algorithm.hash(&[&ha1, nonce, &ha2])
     };
-    let mut value = format!(
-        "Digest username=\"{}\", realm=\"{}\", nonce=\"{}\", uri=\"{}\", response=\"{response}\"",
-        quoted(user),
-        quoted(realm),
-        quoted(nonce),
-        quoted(uri),
-    );
-    if challenge.get("algorithm").is_some() {
-        let _ = write!(value, ", algorithm={}", algorithm.name());
-    }
+    let mut value = String::from("Digest username=\"");
+    push_quoted(&mut value, user);
+    let mut next = |name: &str, text: &str| {
+        value.push_str(name);
+        push_quoted(&mut value, text);
+    };
+    next("\", realm=\"", realm);
+    next("\", nonce=\"", nonce);
+    next("\", uri=\"", uri);
+    next("\", response=\"", &response);
     if let Some(opaque) = challenge.get("opaque") {
-        let _ = write!(value, ", opaque=\"{}\"", quoted(opaque));
+        next("\", opaque=\"", opaque);
+    }
+    next("\"", "");
+    if challenge.get("algorithm").is_some() {
+        next(", algorithm=", algorithm.name());
     }
     if with_qop {
-        let _ = write!(value, ", qop=auth, nc={nc}, cnonce=\"{cnonce}\"");
+        next(", qop=auth, nc=", &nc);
+        next(", cnonce=\"", cnonce);
+        next("\"", "");
     }
     Some(value)
 }
 
+/// The algorithm of a digest challenge that [`answer_digest`] answers.
+pub fn can_answer(challenge: &AuthParams) -> Option<Algorithm> {
+    if challenge.scheme() != Scheme::Digest {
+        return None;
+    }
+    challenge.get("nonce")?;
+    // Without qop it is RFC 2069, which nearly all cameras speak; auth-int alone is known by none.
+    let qop = challenge.get("qop").unwrap_or_default();
+    let mut offered = qop.split(',');
+    let answered = qop.is_empty() || offered.any(|q| q.trim().eq_ignore_ascii_case("auth"));
+    Algorithm::of(challenge).filter(|_| answered)
+}
+
 /// The `Authorization` value for Basic.
 pub fn answer_basic(user: &str, password: &str) -> String {
-    format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))
+    let mut pair = user.to_owned();
+    pair.push(':');
+    pair.push_str(password);
+    let mut value = String::from("Basic ");
+    base64::encode(pair.as_bytes(), &mut value);
+    value
 }
 
 #[cfg(test)]

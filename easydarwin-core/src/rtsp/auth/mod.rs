@@ -27,7 +27,7 @@ mod tests;
 pub use algorithm::Algorithm;
 pub use challenge::{AuthParams, Scheme};
 #[cfg(feature = "auth")]
-pub use digest::{answer_basic, answer_digest};
+pub use digest::{answer_basic, answer_digest, can_answer};
 #[cfg(feature = "auth")]
 pub use proof::{PasswordProof, Verdict};
 #[cfg(feature = "auth")]

@@ -106,7 +106,7 @@ impl PasswordProof {
                 fresh,
             } => {
                 let (known, ha1) = known(secret, *algorithm);
-                let expected = algorithm.hash(&format!("{ha1}:{tail}"));
+                let expected = algorithm.hash(&[ha1, tail]);
                 (known & same(&expected, response), *fresh)
             }
         };

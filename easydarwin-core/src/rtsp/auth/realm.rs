@@ -200,7 +200,7 @@ impl Realm {
             return Err(ProofError::OtherStream);
         }
         let fresh = self.nonces.accepts(nonce, via.peer, now);
-        let ha2 = algorithm.hash(&format!("{}:{uri}", method.as_str()));
+        let ha2 = algorithm.hash(&[method.as_str(), uri]);
         let tail = match qop {
             Some((nc, cnonce, qop)) => format!("{nonce}:{nc}:{cnonce}:{qop}:{ha2}"),
             None => format!("{nonce}:{ha2}"),

@@ -154,29 +154,30 @@ impl Authenticator {
     /// Takes the strongest challenge that can be answered.
     #[cfg(feature = "auth")]
     fn choose(&mut self, challenges: Vec<AuthParams>) -> Result<(), LoginError> {
-        use crate::rtsp::auth::{Algorithm, Scheme, answer_digest};
-        let strength = |challenge: &AuthParams| match challenge.scheme() {
-            Scheme::Digest => {
-                answer_digest(challenge, ("", ""), ("", ""), 1, "")?;
-                Algorithm::of(challenge).map(|a| 1 + u8::from(a != Algorithm::Md5))
+        use crate::rtsp::auth::{Algorithm, Scheme, can_answer};
+        let mut chosen = None;
+        let mut error = LoginError::Scheme;
+        for challenge in challenges {
+            let strength = match challenge.scheme() {
+                Scheme::Basic if self.basic => 1,
+                Scheme::Basic => {
+                    error = LoginError::PlainBasic;
+                    continue;
+                }
+                _ => match can_answer(&challenge) {
+                    Some(Algorithm::Md5) => 2,
+                    Some(_) => 3,
+                    None => continue,
+                },
+            };
+            if chosen.as_ref().is_none_or(|(best, _)| strength > *best) {
+                chosen = Some((strength, challenge));
             }
-            Scheme::Basic if self.basic => Some(0),
-            _ => None,
-        };
-        let only_basic = challenges.iter().any(|c| c.scheme() == Scheme::Basic);
-        let chosen = challenges
-            .into_iter()
-            .filter(|challenge| strength(challenge).is_some())
-            .max_by_key(strength);
-        match (chosen, only_basic && !self.basic) {
-            (Some(challenge), _) => {
-                self.challenge = Some(challenge);
-                self.count = 0;
-                Ok(())
-            }
-            (None, true) => Err(LoginError::PlainBasic),
-            (None, false) => Err(LoginError::Scheme),
         }
+        let (_, challenge) = chosen.ok_or(error)?;
+        self.challenge = Some(challenge);
+        self.count = 0;
+        Ok(())
     }
 
     #[cfg(not(feature = "auth"))]
