@@ -161,6 +161,25 @@ async fn curl_puts_a_picture_with_a_ticket() {
     cms.stop().await;
 }
 
+/// Signing is what costs in a list of many devices.
+#[tokio::test]
+async fn the_next_picture_is_loaded_by_the_same_right() {
+    let cms = TestCms::start(|_| {}).await;
+    let mut device = Device::new(&cms, "cam").await;
+    let mut rights = Vec::new();
+    for length in [100, 200] {
+        let ticket = device.ticket(1).await;
+        assert!(Put::all(&cms, &ticket, &picture(length)).await.0 < 300);
+        let info = cms.api("getdeviceinfo?device=cam").await;
+        let url = info.body.non_empty("SnapURL").unwrap();
+        let (right, _) = url.rsplit_once('/').unwrap();
+        rights.push(right.to_owned());
+        assert_eq!(loaded(&cms, "cam").await.unwrap().len(), length);
+    }
+    assert_eq!(rights[0], rights[1]);
+    cms.stop().await;
+}
+
 #[tokio::test]
 async fn a_device_that_can_put_is_asked_with_a_ticket() {
     let cms = TestCms::start(|_| {}).await;
