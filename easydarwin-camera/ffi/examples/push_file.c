@@ -253,6 +253,8 @@ int main(int argc, char **argv)
     began = now_us() + (cms ? 24 * 3600 : 20) * (int64_t)1000000;
     if (events_until(camera, began) != EDC_EVENT_PUSH_STARTED) {
         edc_destroy(camera);
+        close_file(&video);
+        close_file(&audio);
         fprintf(stderr, "no push was started\n");
         return 1;
     }

@@ -249,6 +249,52 @@ fn a_cms_that_proves_nothing_is_refused() {
 }
 
 #[test]
+fn who_asks_for_a_login_gets_a_digest() {
+    let workdir = Workdir::new("ffi-login");
+    let film = Film::make(&workdir, 6);
+    let program = Program::c("examples/push_file.c");
+
+    // MD5, of others.
+    let gst = workdir.sub("gst");
+    let mut server = GstServer::start_recording(&gst, gst.path(), Guard::Digest);
+    // SHA-256 alone.
+    let users = workdir.file("users.toml");
+    let user = "[[user]]\nname = \"viewer\"\npassword = \"secret\"\npublish = [\"live/film\"]\n";
+    std::fs::write(&users, user).unwrap();
+    let address = format!("127.0.0.1:{}", free_port());
+    let args = [
+        "--rtsp",
+        &address,
+        "--http",
+        "127.0.0.1:0",
+        "--digest",
+        "sha-256",
+        "--users",
+    ];
+    let args = args.into_iter().chain(users.to_str());
+    let _ours = Process::spawn_ready(&workdir, "easydarwin", "easydarwin", args);
+    let ours = format!("rtsp://viewer:secret@{address}/live/film");
+
+    let mut to_gst = program.run(&gst, film.args(&server.url()));
+    let mut to_ours = program.run(&workdir.sub("ours"), film.args(&ours));
+    let (video, frames) = (gst.file("video"), gst.path().join("frames"));
+    let received = recorded(&mut server.process, film::CLIP, &video, &frames);
+    film.check_recorded(&video, &received.expect("gst-rtsp-server records"));
+    for program in [&mut to_gst, &mut to_ours] {
+        program.expect_success(LIMIT);
+        film.expect_all_sent(&program.output());
+    }
+    let wrong = server.url().replace("secret", "guess");
+    let mut refused = program.run(&workdir.sub("wrong"), film.args(&wrong));
+    refused.expect_failure(LIMIT);
+    let said = refused.output();
+    assert!(
+        said.contains("does not accept this user and password"),
+        "{said}"
+    );
+}
+
+#[test]
 fn commands_reach_callbacks_in_cpp_and_are_answered() {
     let workdir = Workdir::new("ffi-commands");
     let cms = cms::Listening::start();

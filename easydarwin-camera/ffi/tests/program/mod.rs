@@ -155,7 +155,15 @@ impl Running {
         assert!(report.contains("ERROR SUMMARY: 0 errors"), "{report}");
     }
 
-    /// The same, and neither the program nor the library has written anything.
+    /// It says that it failed; valgrind has nothing to say.
+    pub(crate) fn expect_failure(&mut self, limit: Duration) {
+        let status = self.process.wait(limit);
+        let report = std::fs::read_to_string(&self.report).unwrap_or_default();
+        let code = status.and_then(|status| status.code());
+        assert_eq!(code, Some(1), "{}\n{report}", self.output());
+    }
+
+    /// It ends well, and neither the program nor the library has written anything.
     pub(crate) fn expect_silent_success(&mut self, limit: Duration) {
         self.expect_success(limit);
         assert_eq!(self.output(), "");
