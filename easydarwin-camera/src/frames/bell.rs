@@ -23,7 +23,7 @@ const STATE: u32 = 2;
 const MOMENT: u32 = u32::BITS - STATE;
 /// Microseconds of one step of the moment, as a power of two: 256.
 const STEP: u32 = 8;
-/// A frame that comes more steps earlier than the consumer wakes is worth waking it.
+/// A frame that comes more steps earlier than the consumer wakes is worth waking it: a quarter to half a millisecond.
 const EARLY: u32 = 1;
 
 /// How the consumer wants to be woken.
