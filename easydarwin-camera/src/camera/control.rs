@@ -12,16 +12,13 @@ use tokio::sync::mpsc;
 use super::channel::with_causes;
 use super::connection::{Connection, Dialing, Wire, dial, end_of};
 use super::event::{CameraCommand, CameraEvent, Reporter};
-use crate::control::{CommandId, ControlEngine, ControlEvent};
-
-/// Answers of the embedder under way: as many as the engine keeps commands.
-const REPLY_QUEUE: usize = 64;
+use super::teller::CameraHandle;
+use crate::control::{ControlEngine, ControlEvent};
 
 /// What the conversation with the CMS needs of the world.
 pub(super) struct ControlShell {
     commands: Option<mpsc::Sender<CameraCommand>>,
-    replies: mpsc::Sender<(CommandId, ErrorNum)>,
-    replied: mpsc::Receiver<(CommandId, ErrorNum)>,
+    camera: CameraHandle,
     reporter: Reporter,
     options: ClientOptions,
     link: Link,
@@ -36,14 +33,13 @@ enum Link {
 impl ControlShell {
     pub(super) fn new(
         commands: Option<mpsc::Sender<CameraCommand>>,
+        camera: CameraHandle,
         options: ClientOptions,
         reporter: Reporter,
     ) -> Self {
-        let (replies, replied) = mpsc::channel(REPLY_QUEUE);
         Self {
             commands,
-            replies,
-            replied,
+            camera,
             reporter,
             options,
             link: Link::Down,
@@ -96,7 +92,7 @@ impl ControlShell {
                 let command = CameraCommand {
                     command,
                     id,
-                    replies: self.replies.clone(),
+                    camera: self.camera.clone(),
                 };
                 let taken = match &self.commands {
                     None => Err(ErrorNum::NOT_IMPLEMENTED),
@@ -145,13 +141,6 @@ impl ControlShell {
         }
     }
 
-    /// Gives the engine the answers that wait.
-    pub(super) fn take_replies(&mut self, engine: &mut ControlEngine) {
-        while let Ok((id, result)) = self.replied.try_recv() {
-            engine.reply(id, result);
-        }
-    }
-
     /// Takes what the world has for the engine; ready if there was something.
     pub(super) fn poll(
         &mut self,
@@ -160,10 +149,6 @@ impl ControlShell {
         cx: &mut Context<'_>,
     ) -> Poll<()> {
         let mut ready = Poll::Pending;
-        while let Poll::Ready(Some((id, result))) = self.replied.poll_recv(cx) {
-            engine.reply(id, result);
-            ready = Poll::Ready(());
-        }
         match &mut self.link {
             Link::Down => {}
             Link::Dialing(dialing) => {

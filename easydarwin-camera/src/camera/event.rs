@@ -4,6 +4,7 @@ use std::time::Duration;
 use easydarwin_core::protocol::ErrorNum;
 use tokio::sync::mpsc;
 
+use super::CameraHandle;
 use crate::control::{Command, CommandId, TalkbackFrame, TalkbackStats};
 use crate::feedback::Advice;
 
@@ -107,13 +108,13 @@ pub struct CameraCommand {
     /// What to do.
     pub command: Command,
     pub(super) id: CommandId,
-    pub(super) replies: mpsc::Sender<(CommandId, ErrorNum)>,
+    pub(super) camera: CameraHandle,
 }
 
 impl CameraCommand {
     /// Answers the client. An answer that comes too late is dropped.
     pub fn reply(self, result: ErrorNum) {
-        let _ = self.replies.try_send((self.id, result));
+        self.camera.reply(self.id, result);
     }
 }
 

@@ -72,7 +72,8 @@ impl Camera {
                 if !leaving && shutdown.as_mut().poll(cx).is_ready() {
                     leaving = true;
                     shell.engine.leave(now);
-                    shell.last_answers();
+                    // Answers that the embedder gave just before, as of a reboot, still go out.
+                    shell.teller.look(&mut shell.engine, now);
                 }
                 shell.work(now);
                 if shell.engine.has_left() {
@@ -136,17 +137,15 @@ impl Shell {
         Self {
             engine,
             upload: UploadShell::new(options.clone()),
-            control: ControlShell::new(settings.commands, options, reporter.clone()),
+            control: ControlShell::new(
+                settings.commands,
+                settings.teller.handle(),
+                options,
+                reporter.clone(),
+            ),
             channels,
             teller: settings.teller,
             reporter,
-        }
-    }
-
-    /// Answers that the embedder gave just before it asked for the end, as of a reboot, still go out.
-    fn last_answers(&mut self) {
-        if let Some(engine) = self.engine.control() {
-            self.control.take_replies(engine);
         }
     }
 

@@ -6,10 +6,11 @@ use std::task::{Context, Poll};
 use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
+use easydarwin_core::protocol::ErrorNum;
 use tokio::sync::mpsc;
 
 use super::builder::CHANNELS;
-use crate::control::{ClockQuality, DeviceEvent, EventVerdict, MAX_SNAPSHOT};
+use crate::control::{ClockQuality, CommandId, DeviceEvent, EventVerdict, MAX_SNAPSHOT};
 use crate::engine::CameraEngine;
 
 /// What the camera's task has not seen yet. It comes to it between two packets.
@@ -23,12 +24,14 @@ enum Said {
     Look,
 }
 
-/// Of what only the newest counts, what the task has not seen.
+/// Of what only the newest counts, and of answers, what the task has not seen.
 #[derive(Debug, Default)]
 struct Newest {
     clock: Option<ClockReading>,
     /// At most one for each channel.
     snapshots: Vec<(u32, Bytes)>,
+    /// Answers to commands: all of them count, and there are as many as commands were given out.
+    replies: Vec<(CommandId, ErrorNum)>,
 }
 
 /// A moment of both clocks, and how good the one on the wall is.
@@ -113,6 +116,12 @@ impl CameraHandle {
         SnapshotVerdict::Queued
     }
 
+    /// Answers a command.
+    pub(super) fn reply(&self, id: CommandId, result: ErrorNum) {
+        lock(&self.newest).replies.push((id, result));
+        self.look();
+    }
+
     fn look(&self) {
         // A task that is behind with so much will look, too.
         let _ = self.said.try_send(Said::Look);
@@ -177,7 +186,7 @@ impl Teller {
         ready
     }
 
-    /// Takes what only the newest of counts.
+    /// Takes what does not wait in the queue.
     pub(super) fn look(&self, engine: &mut CameraEngine, now: Instant) {
         let newest = std::mem::take(&mut *lock(&self.handle.newest));
         if let Some(reading) = newest.clock {
@@ -185,6 +194,11 @@ impl Teller {
         }
         for (channel, jpeg) in newest.snapshots {
             send_snapshot(engine, channel, &jpeg, now);
+        }
+        if let Some(control) = engine.control() {
+            for (id, result) in newest.replies {
+                control.reply(id, result);
+            }
         }
     }
 }
