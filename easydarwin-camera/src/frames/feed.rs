@@ -12,7 +12,7 @@ use super::count::{DropCause, StreamCounts};
 use super::data::Data;
 use super::ring::Meta;
 use super::sender::{Channel, JUMP, KEY, LENGTHS, Mode};
-use super::stream::StreamFeed;
+use super::stream::{Next, StreamFeed};
 use super::sync::Ordering;
 use super::wake::Alarm;
 use crate::feedback::{Departure, StreamChoice};
@@ -47,25 +47,6 @@ pub struct FrameFeed {
     /// Until then nobody rings for a frame that comes in time.
     nap_us: Option<u64>,
     scratch: Vec<u8>,
-}
-
-/// The next frame to send.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Next {
-    /// Index of its track.
-    pub(crate) track: usize,
-    /// Index of its stream: of the senders.
-    pub(crate) stream: usize,
-    /// Presentation time in microseconds.
-    pub(crate) pts_us: i64,
-    /// When it was pushed.
-    pub(crate) pushed: Instant,
-    /// Bytes in the ring.
-    pub(crate) len: usize,
-    /// Decoding can begin here.
-    pub(crate) key: bool,
-    /// Media time does not go on from the frame before.
-    pub(crate) jump: bool,
 }
 
 impl FrameFeed {

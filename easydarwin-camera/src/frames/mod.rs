@@ -28,8 +28,8 @@ mod tests;
 pub use count::{DropCause, StreamCounts};
 pub(crate) use data::Data;
 pub use feed::FrameFeed;
-pub(crate) use feed::Next;
 pub use sender::{Frame, FrameCounter, FrameSender, Verdict};
+pub(crate) use stream::Next;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

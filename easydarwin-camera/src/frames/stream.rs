@@ -1,10 +1,30 @@
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::cadence::Cadence;
 use super::count::DropCause;
 use super::ring::{Consumer, Meta};
 use super::sender::{JUMP, KEY, Stream};
 use super::sync::Ordering;
+
+/// The next frame to send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Next {
+    /// Index of its track.
+    pub(crate) track: usize,
+    /// Index of its stream: of the senders.
+    pub(crate) stream: usize,
+    /// Presentation time in microseconds.
+    pub(crate) pts_us: i64,
+    /// When it was pushed.
+    pub(crate) pushed: Instant,
+    /// Bytes in the ring.
+    pub(crate) len: usize,
+    /// Decoding can begin here.
+    pub(crate) key: bool,
+    /// Media time does not go on from the frame before.
+    pub(crate) jump: bool,
+}
 
 /// One stream's part of the feed.
 #[derive(Debug)]
