@@ -1,4 +1,4 @@
-/* TLS by mbedTLS (2.28 and 3) for tls:// CMS and rtsps:// media servers: what to write where a firmware has a TLS
+/* TLS by mbedTLS (2.28) for tls:// CMS and rtsps:// media servers: what to write where a firmware has a TLS
  * library already. With OpenSSL or wolfSSL it is the same: SSL_set_fd(), SSL_connect(), SSL_read(), SSL_write().
  *
  * The camera has connected the socket before `open` and closes it after `close`; it does not block, so mbedTLS
