@@ -198,9 +198,10 @@ static void *take_event(void *camera)
     static edc_event event;
     intptr_t code;
     event.size = sizeof event;
+    /* The other one may be inside when it comes. */
     do
         code = edc_next_event(*(edc_camera *)camera, -1, &event);
-    while (code == EDC_OK);
+    while (code == EDC_OK || code == EDC_ERR_BUSY);
     return (void *)code;
 }
 
@@ -218,7 +219,6 @@ static void events(void)
     CHECK(event.channel == 1 && strcmp(event.text, NOWHERE) == 0 && *event.detail == 0);
     wait_for(camera, EDC_EVENT_PUSH_FAILED);
     CHECK(pthread_create(&taker, NULL, take_event, &camera) == 0);
-    /* Either it is inside, or it will be told when it comes. */
     do
         code = (void *)(intptr_t)edc_next_event(camera, 0, &event);
     while ((intptr_t)code != EDC_ERR_BUSY);
