@@ -34,7 +34,9 @@ pub(crate) fn watch(start: Instant, server: SocketAddr, ended: &AtomicBool) -> W
         // In this order what is acknowledged in between is missing, not counted twice.
         let acked = tcp_info(socket).and_then(|info| info.acked);
         let queue = send_queue(socket).expect("a connection");
-        let under_way = queue.unacknowledged - queue.unsent.expect("Linux tells");
+        // Between the two that it is asked more may have been acknowledged, or written.
+        let unsent = queue.unsent.expect("Linux tells");
+        let under_way = queue.unacknowledged.saturating_sub(unsent);
         let now = start.elapsed();
         wire.note(now, acked.expect("Linux 4.1") + under_way);
         wire.waited.push((now, waited()));
