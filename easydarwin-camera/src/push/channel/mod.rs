@@ -87,6 +87,10 @@ enum State {
 /// and sends each [`datagram`](Self::datagram). Then it waits for the sockets, for
 /// [`poll_timeout`](Self::poll_timeout), and, if [`listen`](Self::listen) says that no frame is there
 /// now, for [`bell`](Self::bell).
+///
+/// Frames leave in time only if the kernel holds little: whenever [`uplink_due`](Self::uplink_due) the shell tells
+/// [`uplink`](Self::uplink), and sets the socket's room from [`carried`](Self::carried)
+/// ([`UplinkSocket`](crate::socket::UplinkSocket)).
 #[derive(Debug)]
 pub struct Channel {
     feed: Option<FrameFeed>,
